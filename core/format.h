@@ -246,8 +246,8 @@
 **       40    8  checksum of the bytes from 64 on
 **       48    1  0 leaf, 1 root
 **       49    1  W: bytes of each word, 1..8; 0: wide, as each root is and leaves may be
-**       50    1  P: bytes of each place, 1..5; wide: 0
-**       51    1  0
+**       50    1  P: bytes of each place, 1..5; wide: 0; dense: bits of each, 0..40
+**       51    1  0; 1: dense, as leaves that are not wide may be
 **       52    4  kept bits: in each 4 of these 32, from the lowest on, what the words have of one
 **                of the next 8 bytes of the keys, from the first on: 0..8: that many of its lowest
 **                bits; 15: nothing of this byte, nor of those that follow.  Wide: 0
@@ -266,8 +266,18 @@
 **        +   Pn  of each entry: (offset of the record - `from`) / 8.  In a leaf of several `from`
 **                may be higher than in its root
 **        +  8-P  zeros
+**   Dense, with words as those of narrow ones:
+**       64   16  start, step: the line from which places are counted
+**       80    +  of each 16 entries a group of W + 16 bytes: the word of its first; a shift of 1
+**                byte; of each of the 15 others a byte: (its word - the first's) >> shift.  Zeros
+**                for entries that are not there
+**        +    +  of each entry, number i, P bits, from bit i * P of these bytes on, which are one
+**                number: what is to be added to its place on a line.  The record's offset is
+**                start + 8 * (i * step >> 16) + 8 * these bits, modulo 2^64.  There are as many
+**                bytes as n * P bits need
+**        +    8  zeros
 **   Entries are in the order of their keys, as memcmp has it and then the length.  Words that are
-**   equal say nothing of it.
+**   equal, in so far as they are kept, say nothing of it.
 **   All of it lies below `end` and is never changed.  `order` is stored (release) after the list,
 **   and loaded after `committed`.  Pads may cover it, as they may any index piece.
 **
@@ -482,10 +492,15 @@ typedef struct node_head {
   uint64_t checksum, from, to, keys;
   uint32_t entries, shared;
   uint64_t sum;
-  uint8_t is_root, word_size, place_size, zero;
+  uint8_t is_root, word_size, place_size, dense;
   uint32_t kept; /* bits, NIBBLE for each byte */
   uint64_t first;
 } node_head;
+
+/* What follows it in a dense node: the line from which places are counted. */
+typedef struct node_line {
+  uint64_t start, step;
+} node_line;
 
 /* The start of a perfect hash's payload. */
 typedef struct perfect_head {

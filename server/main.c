@@ -30,7 +30,9 @@
 #include "http/http.h"
 #include "routes/jobs.h"
 #include "serve.h"
+#include "store/folder.h"
 #include "store/follow.h"
+#include "store/openings.h"
 #include "store/stores.h"
 #include "upkeep.h"
 
@@ -75,7 +77,7 @@ static uint64_t raise_file_limit(void) {
 }
 
 static uint64_t needed_files(void) {
-  return FILES_BESIDE + 2 * (option.threads + option.watchers) + 2 * stores_found();
+  return FILES_BESIDE + 2 * (option.threads + option.watchers) + 2 * folder_found();
 }
 
 /* How many of them connections that wait may have: a quarter, or where so many are spare, those,
@@ -87,7 +89,7 @@ static uint64_t files_for_waiting(uint64_t limit) {
 
 /* Say it when that may be too few. */
 static void judge_file_limit(uint64_t limit) {
-  uint64_t stores = stores_found(), connections = option.threads + option.watchers,
+  uint64_t stores = folder_found(), connections = option.threads + option.watchers,
            needed = needed_files();
   if (limit >= needed) return;
   log_line("%llu stores and %llu connections may need %llu open files, and %llu are allowed: raise "
@@ -127,6 +129,7 @@ static void stop(const sigset_t *set) {
   http_stop();
   upkeep_stop();
   follow_stop();
+  folder_stop_opening();
   stores_close_all();
   access_log_flush();
 }
@@ -140,13 +143,14 @@ int main(int argc, char **argv) {
   files = raise_file_limit();
   block_signals(&set);
   sentence_setup();
+  openings_setup();
   jobs_start();
   maph_guard();
-  if (!access_log_open() || !auth_load() || !stores_find() || !guard_setup()
-      || !client_setup() || http_start(serve_callbacks(), files_for_waiting(files)) != 0)
+  if (!access_log_open() || !auth_load() || !folder_find() || !guard_setup() || !client_setup()
+      || http_start(serve_callbacks(), files_for_waiting(files)) != 0)
     return 2;
   judge_file_limit(files);
-  if (stores_start(files / 2) != 0 || upkeep_start() != 0) {
+  if (folder_open(files / 2) != 0 || upkeep_start() != 0) {
     log_line("cannot start a thread: %s", strerror(errno));
     return 2;
   }

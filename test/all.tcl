@@ -54,12 +54,12 @@ file attributes $place -permissions 0755
 set env(MAPH_TEST_SHARED) $place
 
 # The long ones first, so that no process waits for the last of them.
+set long {_(fault|crash|power|fuzz|thread|slow)$|^(house|web)_}
 set waiting {}
 foreach file [lsort [glob -nocomplain $here/*.test]] {
   set name [file rootname [file tail $file]]
   if {[chosen $name]} {
-    lappend waiting \
-        [list [regexp {_(fault|crash|power|fuzz|thread|slow)$|^house_debian$} $name] $name $file]
+    lappend waiting [list [expr {[regexp $long $name]+($name eq "house_debian")}] $name $file]
   }
 }
 set waiting [lmap item [lsort -index 0 -integer -decreasing $waiting] {lrange $item 1 end}]
@@ -88,13 +88,23 @@ proc collect {channel name started} {
   append ::output($channel) [read $channel]
   if {![eof $channel]} return
   fconfigure $channel -blocking 1
+  set before [children_cpu]
   set status [catch {close $channel} message options]
   set code [expr {$status ? [dict get $options -errorcode] : {}}]
-  report $name $::output($channel) $code [expr {([clock milliseconds]-$started)/1000.0}]
+  report $name $::output($channel) $code [expr {([clock milliseconds]-$started)/1000.0}] \
+      [expr {[children_cpu]-$before}]
   unset ::output($channel)
   sweep $name
   incr ::running -1
   start_next
+}
+
+# Seconds that the ended children and theirs have computed: those of one are added as it is closed.
+proc children_cpu {} {
+  set f [open /proc/self/stat]
+  set fields [regsub {^.*\) } [read $f] {}]
+  close $f
+  expr {([lindex $fields 13]+[lindex $fields 14])/100.0}
 }
 
 # What a test that ended early left: its server and browser, by the pids it wrote down, and its
@@ -108,7 +118,7 @@ proc sweep {name} {
   for {set try 0} {$try<100 && [catch {file delete -force $::place/$name}]} {incr try} {after 20}
 }
 
-proc report {name output code seconds} {
+proc report {name output code seconds cpu} {
   set verdict {}
   set failures_before [expr {$::total(failed)+$::total(unexpected)}]
   if {[regexp -line {^@ (\d+) (\d+) (\d+) (\d+)$} $output line passed failed skipped unexpected]} {
@@ -130,7 +140,7 @@ proc report {name output code seconds} {
         "ended early ($code)"}]
     set verdict "failed: $why"
   }
-  set lines [list [format "%-28s %s  (%.1f s)" $name $verdict $seconds]]
+  set lines [list [format "%-28s %s  (%.1f s, CPU %.1f s)" $name $verdict $seconds $cpu]]
   if {[string trim $output] ne {}} {lappend lines {*}[split [string trimright $output] \n]}
   puts [join $lines \n]
   flush stdout

@@ -20,7 +20,6 @@
 */
 #include "calls/base.h"
 #include "calls/copying.h"
-#include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"

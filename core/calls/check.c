@@ -11,8 +11,8 @@
 #include "calls/handle.h"
 #include "calls/registry.h"
 #include "file/header.h"
-#include "file/log.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
@@ -398,7 +398,7 @@ static int take_runs(checking *checking) {
   if (named && checking->runs->to == LOG_START)
     return problem(checking, offsetof(struct header, order),
                    "the word `order` leads to no list of runs");
-  if (log_life(checking->view.store, record_version(&end.head)) <= checking->runs->life)
+  if (header_life(checking->view.store, record_version(&end.head)) <= checking->runs->life)
     return MAPH_OK;
   runs_let_go(checking->runs); /* of a life that has ended: nobody believes it */
   return runs_load(&checking->view, 0, &checking->runs);

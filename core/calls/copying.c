@@ -5,7 +5,6 @@
 ** damage is reported and does not get a new checksum.  writer/load.c makes the file.
 */
 #include "calls/copying.h"
-#include "file/log.h"
 #include "file/record.h"
 #include "file/walk.h"
 #include "index/find.h"

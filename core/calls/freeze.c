@@ -18,7 +18,7 @@
 */
 #include "calls/freeze.h"
 #include "calls/copying.h"
-#include "file/log.h"
+#include "file/layout.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
@@ -34,7 +34,7 @@ enum {
   FROZEN_MOST = 32 * 1024 - 8, /* 16 of these are as far as a group line reaches */
   PADDING_MOST = 7,            /* bytes for two records, on the average; or */
   PADDING_PART = 7,            /* one of so many bytes */
-  SIZE_SHIFT = 40,             /* where: log_short_body << 40 | offset / 8 */
+  SIZE_SHIFT = 40,             /* where: layout_short_body << 40 | offset / 8 */
   SORT_BITS = 10
 };
 /* They are in one transaction, and numbered. */
@@ -60,7 +60,7 @@ typedef struct frozen {
 } frozen;
 
 static uint64_t where_of(const item *it) {
-  return log_short_body(it) << SIZE_SHIFT | it->offset / 8;
+  return layout_short_body(it) << SIZE_SHIFT | it->offset / 8;
 }
 static uint64_t body_at(uint64_t where) { return where >> SIZE_SHIFT; }
 static uint64_t offset_at(uint64_t where) {
@@ -83,7 +83,7 @@ static int leave_out(frozen *frozen, uint64_t where) {
 
 static int collect(void *arg, const item *it) {
   frozen *frozen = arg;
-  uint64_t body = log_short_body(it);
+  uint64_t body = layout_short_body(it);
   if (body > FROZEN_MOST) return leave_out(frozen, it->offset / 8);
   if (frozen->n == frozen->room)
     return fail_corrupt(frozen->rewriting->from->path, it->offset,
@@ -311,7 +311,7 @@ static void note_in_table(const frozen *frozen, uint8_t *table, uint64_t i, uint
 
 /* Is it as it was when its size was taken? */
 static int is_as_it_was(const frozen *frozen, const item *it, uint64_t where) {
-  return it->kind == KIND_PUT && log_short_body(it) == body_at(where)
+  return it->kind == KIND_PUT && layout_short_body(it) == body_at(where)
          && it->key_size <= frozen->key_most && it->value_size <= frozen->value_most
          && it->version >= frozen->oldest && it->version <= frozen->newest;
 }

@@ -8,8 +8,8 @@
 #include "calls/registry.h"
 #include "file/grant.h"
 #include "file/header.h"
-#include "file/log.h"
 #include "file/record.h"
+#include "file/reserve.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "index/find.h"
@@ -323,9 +323,9 @@ static int was_replaced(const store *store) {
 static int begin_session(maph *m, store *store, uint64_t bytes) {
   int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
   lock_patience patience;
-  if (likely(rc != MAPH_OK || !log_lent(store, bytes))) return rc;
+  if (likely(rc != MAPH_OK || !reserve_lent(store, bytes))) return rc;
   patience = lock_patience_of(m->options.busy_timeout_ms, &m->interrupts);
-  while (rc == MAPH_OK && log_lent(store, bytes) && os_clock_ns() < patience.deadline_ns) {
+  while (rc == MAPH_OK && reserve_lent(store, bytes) && os_clock_ns() < patience.deadline_ns) {
     session_end(store);
     if (lock_interrupted(&patience)) return interrupt_say(store->path);
     os_sleep_us(LENT_POLL_US);
@@ -377,7 +377,7 @@ void handle_rest(maph *m, resting *resting) {
 }
 
 int handle_begin(maph *m, int durability, txn *txn) {
-  return begin(m, durability, LOG_LENT_FEW, txn);
+  return begin(m, durability, RESERVE_LENT_FEW, txn);
 }
 
 int handle_begin_many(maph *m, int durability, txn *txn) {

@@ -13,7 +13,6 @@
 */
 #include "calls/intake.h"
 #include "calls/supersede.h"
-#include "file/log.h"
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/build.h"

@@ -11,7 +11,7 @@
 #include "calls/intake.h"
 #include "calls/open.h"
 #include "calls/rewriting.h"
-#include "file/log.h"
+#include "file/layout.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
@@ -193,7 +193,7 @@ int maph_load_abort(maph_load *load) {
 
 int maph_load_put(maph_load *load, maph_slice key, maph_slice value,
                   const maph_condition *condition) {
-  log_put put;
+  put_parts put;
   int rc = check(load, "maph_load_put");
   if (rc != MAPH_OK) return rc;
   if (unlikely(load->failed))

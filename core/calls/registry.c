@@ -13,8 +13,8 @@
 */
 #include "calls/registry.h"
 #include "file/header.h"
-#include "file/log.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "index/perfect.h"
 #include "os/error.h"
 #include "os/os.h"

@@ -31,8 +31,8 @@
 #include "calls/salvage.h"
 #include "calls/supersede.h"
 #include "file/header.h"
-#include "file/log.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
@@ -213,7 +213,7 @@ static int one_history(store *from, store *to) {
 
 /* given: the last version in the file that goes */
 static int jump(store *to, uint64_t given) {
-  uint64_t before = log_life(to, to->last.version);
+  uint64_t before = header_life(to, to->last.version);
   int rc;
   if (to->last.version > given) return MAPH_OK;
   to->last.version = given;

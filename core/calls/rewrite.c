@@ -46,7 +46,7 @@
 **
 ** A FULL DISK has no room for a second file.  Then what the old one was granted and has not used
 ** goes back to the disk, with the lock, and the new file is tried once more: the log keeps that
-** much (log.c) that a store without live records can always be compacted.
+** much (reserve.c) that a store without live records can always be compacted.
 */
 #include "calls/handle.h"
 #include "calls/registry.h"
@@ -57,8 +57,8 @@
 #include "calls/supersede.h"
 #include "file/grant.h"
 #include "file/header.h"
-#include "file/log.h"
 #include "file/record.h"
+#include "file/reserve.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
@@ -323,8 +323,8 @@ static int take_handle(rewriting *rewriting) {
 /* The old file's room is gone until its last reader is.  Nobody writes to it any more. */
 static void make_room_for_deletes(rewriting *rewriting) {
   if (rewriting->from->in_memory) return;
-  if (rewriting->from->lent) log_trim(rewriting->from, LOG_SPARES_NOTHING);
-  log_keep_for_deletes(rewriting->to);
+  if (rewriting->from->lent) reserve_trim(rewriting->from, SPARES_NOTHING);
+  reserve_keep_for_deletes(rewriting->to);
 }
 
 /* Nobody is promised more of the old file. */
@@ -365,7 +365,7 @@ static int switch_over(rewriting *rewriting, const os_file *lock, const char *te
     rc = store->in_memory ? take_handle(rewriting)
                           : supersede(store, rewriting->to, temporary, rewriting->result.note,
                                       flush_owed, rewriting);
-  if (rc == MAPH_OK && store->lent) log_lending_over(store);
+  if (rc == MAPH_OK && store->lent) reserve_lending_over(store);
   os_wake(&header_of(store->write_base)->committed);
   session_end(store);
   rewriting->result.pause_ns = MAX(rewriting->result.pause_ns, os_clock_ns() - locked_ns);
@@ -413,7 +413,7 @@ static int write_base(rewriting *rewriting, int freeze) {
   if (rc == MAPH_OK) rc = base_verify(rewriting);
   if (rc == MAPH_OK) rc = rewrite_tell(rewriting, "flush", 0, 1);
   if (rc == MAPH_OK && !rewriting->to->in_memory) {
-    log_trim(rewriting->to, LOG_SPARES_NOTHING);
+    reserve_trim(rewriting->to, SPARES_NOTHING);
     rc = os_flush_file(&rewriting->to->file, rewriting->to->path);
   }
   if (rc == MAPH_OK) note_flushed(rewriting);
@@ -468,10 +468,10 @@ static int give_room_back(rewriting *rewriting, uint64_t live_bytes) {
   store *store = rewriting->from;
   int rc = session_begin(store, rewriting->handle->options.busy_timeout_ms);
   if (rc != MAPH_OK) return rc;
-  if (live_bytes > os_free_room(&store->file) + log_lendable(store))
+  if (live_bytes > os_free_room(&store->file) + reserve_lendable(store))
     rc = MAPH_FULL;
   else
-    log_lend(store);
+    reserve_lend(store);
   session_end(store);
   return rc;
 }
@@ -482,10 +482,10 @@ static void take_room_again(rewriting *rewriting) {
   sentence why;
   error_keep(&why);
   if (session_begin(store, rewriting->handle->options.busy_timeout_ms) == MAPH_OK) {
-    log_take_again(store);
+    reserve_take_again(store);
     session_end(store);
   } else {
-    log_lending_over(store);
+    reserve_lending_over(store);
   }
   error_put_back(&why);
 }
@@ -586,7 +586,7 @@ int maph_optimize(maph *m, maph_progress_fn progress, void *arg) {
 ** after a recovery. */
 static int leave_versions(rewriting *rewriting) {
   store *store = rewriting->to;
-  uint64_t before = log_life(store, store->last.version);
+  uint64_t before = header_life(store, store->last.version);
   int rc;
   if (store->given) return MAPH_OK;
   rc = recover_append_epoch(store, store->space_end);

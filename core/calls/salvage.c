@@ -20,8 +20,8 @@
 #include "calls/supersede.h"
 #include "file/grant.h"
 #include "file/header.h"
-#include "file/log.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/walk.h"
 #include "index/find.h"
@@ -512,7 +512,7 @@ static int fill(salvage *salvage, const char *temporary, const uint8_t *uuid) {
   if (rc != MAPH_OK) return rc;
   tell_end(salvage, &checkpoint);
   if (from->given) return MAPH_OK;
-  before = log_life(salvage->to, salvage->to->last.version);
+  before = header_life(salvage->to, salvage->to->last.version);
   salvage->to->last.version = MAX(salvage->to->last.version, salvage->highest);
   rc = recover_append_epoch(salvage->to, salvage->to->space_end);
   return rc == MAPH_OK ? order_renew(salvage->to, before, salvage->to->last.end) : rc;

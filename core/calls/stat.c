@@ -3,8 +3,9 @@
 */
 #include "calls/handle.h"
 #include "calls/snapshot.h"
-#include "file/log.h"
+#include "file/header.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "index/measure.h"

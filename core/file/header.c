@@ -162,6 +162,14 @@ int header_say_given(const store *store) {
               store->path);
 }
 
+uint64_t header_life(const store *store, uint64_t version) {
+  if (!store->given) return version >> 32;
+  /* a file that is being made is not mapped yet, and begins its first */
+  return atomic_load(&store->size) < HEADER_SIZE
+             ? 0
+             : atomic_load(&header_of(atomic_load(&store->base))->life);
+}
+
 void header_poison(store *store) {
   OS_TEST_STORE(store->write_base, offsetof(header, state), 8);
   store->flush_failed = 1;

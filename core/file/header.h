@@ -34,6 +34,8 @@ void header_checkpoint_if_due(store *store, const tip *tip);
 void header_poison(store *store);            /* a flush failed: nothing more may be written */
 int header_say_poisoned(const store *store); /* IOERR, with the sentence */
 int header_say_given(const store *store);    /* READONLY: who follows the source writes */
+/* The life, between recoveries, in which the last transaction has that version. */
+uint64_t header_life(const store *store, uint64_t version);
 int header_checkpoint_fits(const store *store, const checkpoint *checkpoint);
 /* What the checkpoints know of what lies behind the log, where that ends at `offset`. */
 typedef struct header_tail {

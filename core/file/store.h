@@ -61,9 +61,9 @@ typedef struct store {
   int in_memory, lockless, dead;
   /* look at the live words before the next append: none was made yet, or one failed midway */
   int unsettled;
-  int given;     /* its versions are given by who writes: format.h, section 10 */
+  int given; /* its versions are given by who writes: format.h, section 10 */
   uint64_t generation, base_version, hash_seed, salt;
-  _Atomic uint64_t usual_end; /* log.c: how far into a record of usual size its last byte lies */
+  _Atomic uint64_t usual_end; /* size.c: how far into a record of usual size its last byte lies */
   uint8_t uuid[16];
   perfect perfect;      /* of this file; keys 0: none */
   uint64_t boot, mount; /* trust.c: where a writer of this process is */
@@ -83,7 +83,7 @@ typedef struct store {
   _Atomic uint64_t room_looked_ms;
   _Atomic uint64_t allowed_ms; /* when the file was last seen to take stores */
   int bulk;         /* so much will be written that throughput counts, not the longest wait */
-  int spares;       /* LOG_SPARES_*: what the open transaction leaves at the end of the file */
+  int spares;       /* SPARES_*: what the open transaction leaves at the end of the file */
   int lent;         /* 1: the reserve was given to a compaction; of the holder of the turn */
   pthread_t lender; /* the thread that runs that compaction */
 

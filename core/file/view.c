@@ -5,7 +5,8 @@
 ** believes nothing at or past it.  That alone makes a transaction of many keys appear whole or not
 ** at all. It takes no lock and stores nothing.
 */
-#include "file/log.h"
+#include "file/header.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 

@@ -11,7 +11,8 @@
 ** bring about, the rest goes to overflow segments, which follow when all segments are written.
 */
 #include "index/build.h"
-#include "file/log.h"
+#include "file/header.h"
+#include "file/layout.h"
 #include "index/find.h"
 #include "index/segment.h"
 #include "index/slot.h"
@@ -60,7 +61,7 @@ uint64_t index_keys(store *store) {
 }
 
 uint64_t index_size(unsigned depth) {
-  return log_extent_size((uint64_t)8 << depth) + ((uint64_t)sizeof(image) << depth);
+  return layout_extent_size((uint64_t)8 << depth) + ((uint64_t)sizeof(image) << depth);
 }
 
 /* ------------------------------------------------------------------------------------- segments */
@@ -73,8 +74,8 @@ static uint64_t *link_word(image *image) { return (uint64_t *)(void *)&image->he
 
 static void begin_segment(building *building, image *image, uint64_t at, uint32_t prefix) {
   memset(image, 0, sizeof *image);
-  log_fill_extent(building->store, at, EXTENT_SEGMENT, (int)building->depth, prefix, SEGMENT_SIZE,
-                  &image->head);
+  layout_extent(building->store, at, EXTENT_SEGMENT, (int)building->depth, prefix, SEGMENT_SIZE,
+                &image->head);
 }
 
 /* One more overflow segment, which `from` leads to.  NULL: no memory */
@@ -250,7 +251,7 @@ static int make_directory(building *building, uint64_t at) {
   uint64_t left = building->first - at - RECORD_HEAD;
   record head;
   int rc;
-  log_fill_extent(building->store, at, EXTENT_DIRECTORY, (int)building->depth, 0, 8 * n, &head);
+  layout_extent(building->store, at, EXTENT_DIRECTORY, (int)building->depth, 0, 8 * n, &head);
   rc = building->sink->append(building->sink->arg, &head, sizeof head);
   for (i = 0; rc == MAPH_OK && left > 0; left -= j * 8) {
     for (j = 0; j < WORDS_AT_ONCE && j * 8 < left; j++, i++)
@@ -266,12 +267,12 @@ int index_build(store *store, hashes *hashes, unsigned depth, uint64_t at, const
   uint64_t i;
   int rc;
   if (building == NULL) return MAPH_NOMEM;
-  assert(log_extent_gap(at) == 0);
+  assert(layout_extent_gap(at) == 0);
   building->store = store;
   building->sink = sink;
   building->depth = depth;
   building->bits = MIN(depth, (unsigned)HASHES_BITS);
-  building->first = at + log_extent_size((uint64_t)8 << depth);
+  building->first = at + layout_extent_size((uint64_t)8 << depth);
   rc = make_directory(building, at);
   if (rc == MAPH_OK) rc = hashes_ranges(hashes, building->bits, make_range, building);
   for (i = 0; rc == MAPH_OK && i < building->overflows; i++)

@@ -22,7 +22,8 @@
 #ifndef MAPH_SEGMENT_H
 #define MAPH_SEGMENT_H
 
-#include "file/log.h"
+#include "file/header.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "index/changed.h"

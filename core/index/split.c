@@ -21,6 +21,7 @@
 ** release.
 */
 #include "file/grant.h"
+#include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"

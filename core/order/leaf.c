@@ -6,6 +6,7 @@
 ** extents that nobody needs.
 */
 #include "order/leaf.h"
+#include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
 #include "file/store.h"
@@ -94,21 +95,104 @@ static void choose_places(node_head *head, const order_entry *entry) {
   for (most = (most - least) / 8 >> 8; most; most >>= 8) head->place_size++;
 }
 
-static int write_node(store *store, node_head *head, const order_entry *entry, uint64_t *payload) {
-  uint64_t size = node_size(head->entries, head->word_size, head->place_size), i;
-  uint8_t *p, *words, *places;
+static unsigned bits_for(uint64_t number) {
+  return number ? 64 - (unsigned)__builtin_clzll(number) : 0;
+}
+
+/* In units of 8 bytes. */
+static uint64_t place_on(const node_line *line, uint64_t i) { return i * line->step >> STEP_BITS; }
+
+/* Counted from a line of that step: where it starts, and how many bits it takes then. */
+static unsigned start_line(node_line *line, const order_entry *entry, uint64_t n) {
+  int64_t least = INT64_MAX, most = INT64_MIN;
+  uint64_t i;
+  for (i = 0; i < n; i++) {
+    int64_t above = (int64_t)(entry[i].offset / 8 - place_on(line, i));
+    least = MIN(least, above);
+    most = MAX(most, above);
+  }
+  line->start = (uint64_t)least * 8;
+  return bits_for((uint64_t)(most - least));
+}
+
+/* The line from the first place to the last, or a level one, if that takes fewer bits. */
+static void choose_line(node_head *head, node_line *line, const order_entry *entry) {
+  uint64_t n = head->entries, first = entry[0].offset, last = entry[n - 1].offset;
+  node_line level = { 0, 0 };
+  unsigned bits = start_line(&level, entry, n), steep;
+  head->from = level.start;
+  *line = level;
+  if (last > first && n > 1) {
+    level.step = (((last - first) / 8) << STEP_BITS) / (n - 1);
+    steep = start_line(&level, entry, n);
+    if (steep < bits) {
+      bits = steep;
+      *line = level;
+    }
+  }
+  head->place_size = (uint8_t)bits;
+}
+
+/* The words of a dense node, over zeros. */
+static void write_groups(const node *node, uint8_t *words, const order_entry *entry) {
+  uint64_t i, last, j;
+  for (i = 0; i < node->entries; i += GROUP_ENTRIES, words += node->word_size + GROUP_ENTRIES) {
+    uint64_t first = node_pack(node, entry[i].word);
+    uint8_t shift = 0;
+    last = MIN(i + GROUP_ENTRIES, node->entries) - 1;
+    while ((node_pack(node, entry[last].word) - first) >> shift > PART_MOST) shift++;
+    memcpy(words, &first, node->word_size);
+    words[node->word_size] = shift;
+    for (j = i + 1; j <= last; j++)
+      words[node->word_size + (j - i)] =
+          (uint8_t)((node_pack(node, entry[j].word) - first) >> shift);
+  }
+}
+
+/* Its places, over zeros. */
+static void write_bits(const node *node, uint8_t *places, const order_entry *entry) {
+  uint64_t i, units, word;
+  for (i = 0; i < node->entries; i++) {
+    uint64_t bit = i * node->place_bits;
+    units = (entry[i].offset - node->base) / 8 - (i * node->step >> STEP_BITS);
+    memcpy(&word, places + bit / 8, sizeof word);
+    word |= units << bit % 8;
+    memcpy(places + bit / 8, &word, sizeof word);
+  }
+}
+
+static void write_entries(const node *node, uint8_t *words, const order_entry *entry) {
+  uint8_t *places = words + (node->place - node->word);
+  uint64_t i;
+  for (i = 0; i < node->entries; i++)
+    node_set_word(words, node->word_size, i, node_pack(node, entry[i].word));
+  for (i = 0; i < node->entries; i++)
+    node_set_word(places, node->place_bits / 8, i, (entry[i].offset - node->base) / 8);
+}
+
+/* line: of a dense one; NULL: it is not. */
+static int write_node(store *store, node_head *head, const node_line *line,
+                      const order_entry *entry, uint64_t *payload) {
+  node_form form = form_of_head(head);
+  uint64_t size = form_size(&form);
+  uint8_t *p, *words;
   node node;
   int rc = extent(store, EXTENT_NODE, size, payload);
   if (rc != MAPH_OK) return rc;
   p = store->write_base + *payload;
-  words = p + sizeof *head;
-  node_shape(&node, head, words);
-  places = words + (node.place - node.word);
+  words = p + form_front(&form);
   OS_TEST_STORE(store->write_base, *payload, size);
-  for (i = 0; i < head->entries; i++)
-    node_set_word(words, node.word_size, i, node_pack(&node, entry[i].word));
-  for (i = 0; i < head->entries; i++)
-    node_set_word(places, node.place_size, i, (entry[i].offset - node.base) / 8);
+  if (line) {
+    memset(p + sizeof *head, 0, size - sizeof *head);
+    memcpy(p + sizeof *head, line, sizeof *line);
+  }
+  node_shape(&node, head, p + sizeof *head);
+  if (line) {
+    write_groups(&node, words, entry);
+    write_bits(&node, words + form_words(&form), entry);
+  } else {
+    write_entries(&node, words, entry);
+  }
   head->sum = XXH3_64bits_withSeed(p + sizeof *head, size - sizeof *head, store->salt ^ *payload);
   head->checksum =
       XXH3_64bits_withSeed((uint8_t *)head + 8, sizeof *head - 8, store->salt ^ *payload);
@@ -131,6 +215,7 @@ static int add_leaf(run_making *making, uint64_t payload, uint64_t first, uint64
 int leaf_write(store *store, run_making *making, const order_entry *entry, uint64_t n,
                uint32_t shared, unsigned known, uint64_t first_word) {
   node_head head;
+  node_line line;
   uint64_t payload;
   int rc;
   memset(&head, 0, sizeof head);
@@ -139,8 +224,12 @@ int leaf_write(store *store, run_making *making, const order_entry *entry, uint6
   head.entries = (uint32_t)n;
   head.shared = shared;
   choose_words(&head, entry, known, making->spare);
-  choose_places(&head, entry);
-  rc = write_node(store, &head, entry, &payload);
+  head.dense = making->dense != 0;
+  if (making->dense)
+    choose_line(&head, &line, entry);
+  else
+    choose_places(&head, entry);
+  rc = write_node(store, &head, making->dense ? &line : NULL, entry, &payload);
   if (rc == MAPH_OK) rc = add_leaf(making, payload, entry[0].offset, first_word);
   if (rc != MAPH_OK) return rc;
   making->keys += n;
@@ -180,7 +269,7 @@ static int write_root(store *store, const run_making *making, uint64_t *payload)
   head.is_root = 1;
   for (i = 0; i < making->count; i++)
     entry[i] = (order_entry){ making->leaf[i].word, making->leaf[i].payload };
-  rc = write_node(store, &head, entry, payload);
+  rc = write_node(store, &head, NULL, entry, payload);
   os_free(entry);
   return rc;
 }
@@ -226,7 +315,7 @@ int leaf_write_list(store *store, const uint64_t *payloads, size_t count, uint64
   if (rc != MAPH_OK) return rc;
   memset(&head, 0, sizeof head);
   head.to = to;
-  head.life = log_life(store, store->last.version);
+  head.life = header_life(store, store->last.version);
   head.runs = count;
   head.types = (uint64_t)types;
   p = store->write_base + *payload;

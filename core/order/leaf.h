@@ -25,6 +25,7 @@ typedef struct run_making {
   uint64_t from, to;   /* the stretch of the log */
   uint32_t shared;     /* bytes that all its keys have in common, known before the first leaf */
   unsigned spare;      /* bytes of words more than its leaves need */
+  int dense;           /* its leaves are dense */
 } run_making;
 
 /* The next leaf of it: sorted entries with their words past `shared` bytes that these have in

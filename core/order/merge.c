@@ -6,8 +6,9 @@
 ** of it are the key's is said by the leaf: words are compared as far as all of them are.  Only
 ** where two agree are records read.  So is each key of a leaf of the result whose words agree too
 ** often, to have words of bytes further on.  Where that is so of the inputs' words as they meet,
-** these are made of the keys from there on, which are asked for ahead.  A leaf is summed before its
-** entries are taken over: damage is not sealed with a new sum.
+** these are made of the keys from there on, which are asked for ahead; so are those of a dense
+** leaf, which has no whole words.  A leaf is summed before its entries are taken over: damage is
+** not sealed with a new sum.
 */
 #include "order/merge.h"
 #include "file/record.h"
@@ -28,7 +29,7 @@ typedef struct input {
   uint64_t number, at; /* of the leaf; the next entry of it */
   uint64_t left_out;   /* of the leaf's keys: the part of such a word that its own words lack */
   unsigned shift;      /* bits of those that are not in it */
-  int by_key;          /* its words lack more: keys are read */
+  int by_key;          /* its words lack more, or are no whole ones: keys are read */
   unsigned known;      /* so many bytes of its word are the key's */
 } input;
 
@@ -85,7 +86,7 @@ static int enter_leaf(const view *view, merge *merge, input *in, uint64_t number
   if (rc == MAPH_OK) rc = run_leaf(view, &in->run, number, &in->leaf);
   if (rc == MAPH_OK) rc = node_item(view, &in->leaf, 0, &first);
   if (rc != MAPH_OK) return rc;
-  in->by_key = merge->by_key || in->leaf.shared < merge->common;
+  in->by_key = merge->by_key || in->leaf.dense || in->leaf.shared < merge->common;
   more = in->by_key ? 0 : in->leaf.shared - merge->common;
   in->left_out = key_word(first.key, in->leaf.shared, merge->common);
   in->shift = more < NODE_WORD ? (unsigned)more * 8 : 64;

@@ -6,6 +6,7 @@
 #include "file/store.h"
 
 enum { LINE_WORDS = 8, LINES = 8 }; /* of a line of memory; that are asked for at once */
+enum { GROUPS_ASKED = 8 };          /* at once, of a dense node */
 
 uint64_t key_common(const item *item, const struct item *b) {
   uint64_t most = MIN(item->key_size, b->key_size), i = 0;
@@ -34,7 +35,7 @@ uint64_t node_clamp(uint64_t w, uint64_t differ) {
   return w >> top & 1 ? w | rest : w & ~rest;
 }
 
-static uint64_t low_bytes(unsigned n) { return UINT64_MAX >> 8 * (NODE_WORD - n); }
+static uint64_t low_mask(unsigned bits) { return bits ? UINT64_MAX >> (64 - bits) : 0; }
 
 /* Has the processor instructions that take bits out of a word, and are they quick?  The first AMD
 ** ones that have them take longer than a loop. */
@@ -75,35 +76,62 @@ void node_shape_wide(node *node, const uint8_t *word, const uint8_t *place) {
   node->word = word;
   node->place = place;
   node->word_size = NODE_WORD;
-  node->place_size = NODE_PLACE;
-  node->word_mask = low_bytes(NODE_WORD);
-  node->place_mask = low_bytes(NODE_PLACE);
+  node->place_bits = 8 * NODE_PLACE;
+  node->word_mask = low_mask(8 * NODE_WORD);
+  node->place_mask = low_mask(8 * NODE_PLACE);
+}
+
+/* 0: there is no such form */
+static int is_narrow_form(const node_head *head) {
+  if (head->word_size > NODE_WORD || head->is_root || head->dense > 1) return 0;
+  return head->dense ? head->place_size <= 8 * NODE_PLACE
+                     : head->place_size > 0 && head->place_size <= NODE_PLACE;
 }
 
 int node_shape(node *node, const node_head *head, const uint8_t *parts) {
   int wide = head->word_size == 0;
-  node_shape_wide(node, parts,
-                  parts + head->entries * (uint64_t)(wide ? NODE_WORD : head->word_size));
+  node_form form = form_of_head(head);
+  if (!wide && !is_narrow_form(head)) return 0;
+  parts += form_front(&form) - sizeof *head;
+  node_shape_wide(node, parts, parts + form_words(&form));
   node->entries = head->entries;
   node->from = head->from;
   node->to = head->to;
   node->shared = head->shared;
-  if (wide) return head->place_size == 0 && head->zero == 0 && head->kept == 0 && head->first == 0;
-  if (head->word_size > NODE_WORD || head->place_size == 0 || head->place_size > NODE_PLACE
-      || head->zero || head->is_root)
-    return 0;
+  if (wide) return head->place_size == 0 && head->dense == 0 && head->kept == 0 && head->first == 0;
   node->base = head->from;
   node->first = head->first;
   node->word_size = head->word_size;
-  node->place_size = head->place_size;
-  node->word_mask = low_bytes(head->word_size);
-  node->place_mask = low_bytes(head->place_size);
+  node->place_bits = (uint8_t)form.place_bits;
+  node->word_mask = low_mask(8 * form.word_size);
+  node->place_mask = low_mask(form.place_bits);
+  node->dense = head->dense;
+  if (node->dense) {
+    node->base = load64(parts - sizeof(node_line) + offsetof(node_line, start));
+    node->step = load64(parts - sizeof(node_line) + offsetof(node_line, step));
+  }
   return shape_words(node, head);
 }
 
+/* Words that a search by words is over. */
+static uint64_t whole_words(const node *node) {
+  return node->dense ? groups_of(node->entries) : node->entries;
+}
+
+int node_has_fences(const node *node) { return whole_words(node) > NODE_FENCES; }
+
+/* Where a stretch begins that fences part off.  Groups are few: the last is not to have what would
+** be left over. */
+static inline uint64_t stretch(const node *node, uint64_t i) {
+  uint64_t n = whole_words(node);
+  return node->dense ? n * i / (NODE_FENCES + 1) : n / (NODE_FENCES + 1) * i;
+}
+
 void node_make_fences(const node *node, uint64_t fence[NODE_FENCES]) {
-  uint64_t part = node->entries / (NODE_FENCES + 1), i;
-  for (i = 0; i < NODE_FENCES; i++) fence[i] = node_word(node, (i + 1) * part);
+  uint64_t i;
+  for (i = 0; i < NODE_FENCES; i++)
+    fence[i] = node->dense ? node_group_word(node, stretch(node, i + 1))
+                           : node_word(node, stretch(node, i + 1));
 }
 
 /* How many of n sorted fences are less than w.  Without branches: half of them would be foreseen
@@ -151,16 +179,65 @@ static uint64_t first_from(const node *node, uint64_t low, uint64_t high, uint64
   }
   for (i = low; i < high; i += LINE_WORDS) {
     bring(node->word + i * node->word_size);
-    bring(node->place + i * node->place_size);
+    bring(node->place + i * node->place_bits / 8);
   }
   return low + count_less(node, low, high - low, w);
 }
 
-/* Past the fences: the stretch where the first word lies that is at least w. */
+/* How many of n groups from `at` on begin with a word that is less than w. */
+static inline uint64_t groups_less(const node *node, uint64_t at, uint64_t n, uint64_t w) {
+  uint64_t from = at;
+  if (n == 0) return 0;
+  while (n > 1) {
+    uint64_t half = n / 2;
+    at += (node_group_word(node, at + half - 1) < w) * half;
+    n -= half;
+  }
+  return at - from + (node_group_word(node, at) < w);
+}
+
+/* How many of a group's entries are below w, as far as that is said. */
+static uint64_t less_in_group(const node *node, uint64_t group, uint64_t w) {
+  const uint8_t *p = node_group(node, group), *others = p + node->word_size;
+  uint64_t first = node_group_word(node, group), part, i, less,
+           n = MIN(node->entries - group * GROUP_ENTRIES, (uint64_t)GROUP_ENTRIES);
+  unsigned most;
+  if (w <= first) return 0;
+  part = group_part(node, p, w - first);
+  if (part > PART_MOST) return n;
+  most = (unsigned)part;
+  for (less = i = 1; i < n; i++) less += others[i] < most;
+  return less;
+}
+
+/* The same as first_from in a dense node, where [low, high) are groups: the first one that begins
+** with w or more lies there, or what is past them does. */
+static uint64_t dense_first_from(const node *node, uint64_t low, uint64_t high, uint64_t w) {
+  low += groups_less(node, low, high - low, w);
+  return low == 0 ? 0 : (low - 1) * GROUP_ENTRIES + less_in_group(node, low - 1, w);
+}
+
+/* Of a dense node that has no fences. */
+static void near_groups(const node *node, uint64_t w, uint64_t *low, uint64_t *high) {
+  enum { PARTS = 8 };
+  uint64_t i;
+  while (*high - *low > GROUPS_ASKED) {
+    uint64_t part = (*high - *low) / PARTS, less = 0;
+    for (i = 1; i < PARTS; i++) less += node_group_word(node, *low + i * part) < w;
+    narrow(low, high, PARTS, less);
+  }
+}
+
+/* Past the fences: the stretch where the first word lies that is at least w.  In a dense node, of
+** groups. */
 static void near(const node *node, uint64_t w, uint64_t *low, uint64_t *high) {
+  uint64_t less;
   *low = 0;
-  *high = node->entries;
-  if (node->fence) narrow(low, high, NODE_FENCES + 1, fences_less(node->fence, NODE_FENCES, w));
+  *high = whole_words(node);
+  if (node->fence == NULL) return;
+  less = fences_less(node->fence, NODE_FENCES, w);
+  if (less > 0) *low = stretch(node, less) + 1;
+  if (less < NODE_FENCES) *high = stretch(node, less + 1);
 }
 
 uint64_t node_first_from(const node *node, uint64_t w) {
@@ -169,8 +246,24 @@ uint64_t node_first_from(const node *node, uint64_t w) {
   return first_from(node, low, high, w);
 }
 
+/* How many entries have words that are w or below it, as far as that is said.  From i on. */
+static uint64_t dense_ties_end(const node *node, uint64_t i, uint64_t w) {
+  uint64_t low = i, high = node->entries;
+  while (low < high && low - i < LINE_WORDS && node_compare_part(node, low, w) == 0) low++;
+  if (low - i < LINE_WORDS) return low;
+  while (low < high) {
+    uint64_t middle = low + (high - low) / 2;
+    if (node_compare_part(node, middle, w) <= 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
 uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w) {
   uint64_t end = i;
+  if (node->dense) return dense_ties_end(node, i, w);
   while (end < node->entries && end - i < LINE_WORDS && node_word(node, end) == w) end++;
   if (end - i < LINE_WORDS) return end;
   return w == node->word_mask ? node->entries : first_from(node, end, node->entries, w + 1);
@@ -246,18 +339,35 @@ static inline void ask_for_part(const uint8_t *p, uint64_t from, uint64_t to) {
   __builtin_prefetch(p + to - 1);
 }
 
+/* Groups [low, high), and the one before, where the entry may lie that is looked for. */
+static void ask_for_groups(const node *node, uint64_t low, uint64_t high) {
+  uint64_t size = node->word_size + GROUP_ENTRIES,
+           places = MIN(high * GROUP_ENTRIES, node->entries) * node->place_bits / 8;
+  low -= low > 0;
+  ask_for_part(node->word, low * size, high * size);
+  ask_for_part(node->place, low * GROUP_ENTRIES * node->place_bits / 8, places + 1);
+}
+
 void node_near(const node *node, const gap *gap, uint64_t *low, uint64_t *high) {
-  near(node, gap_word(node, gap), low, high);
+  uint64_t w = gap_word(node, gap);
+  near(node, w, low, high);
+  if (node->dense) {
+    if (node->fence == NULL) near_groups(node, w, low, high);
+    if (*high - *low <= GROUPS_ASKED) ask_for_groups(node, *low, *high);
+    return;
+  }
   if (*high - *low > LINES * LINE_WORDS) return;
   ask_for_part(node->word, *low * node->word_size, *high * node->word_size);
-  ask_for_part(node->place, *low * node->place_size, *high * node->place_size);
+  ask_for_part(node->place, *low * node->place_bits / 8, *high * node->place_bits / 8);
 }
 
 void node_aim(const view *view, const node *node, const gap *gap, int ahead, uint64_t *low,
               uint64_t *high) {
   uint64_t w = gap_word(node, gap);
   if (node->entries == 0) return;
-  if (node->fence)
+  if (node->dense)
+    *low = dense_first_from(node, *low, *high, w);
+  else if (node->fence)
     *low += count_less(node, *low, *high - *low, w); /* they are on their way */
   else
     *low = first_from(node, *low, *high, w);

@@ -18,6 +18,13 @@
 ** words that are packed are in the order of the words, but for words that become equal.  Places
 ** are counted from the first record of the leaf, in as few bytes as reach the last.
 **
+** DENSE, as the leaves of a run that was made of all keys at once: 16 entries are a group, which
+** has the whole word of its first one alone, and of the others a byte: how far their words are
+** above it, with as many of the lowest bits cut off as it takes.  A word that is compared with it
+** is treated alike.  Places are counted from a line, in bits: where the records lie in the order of
+** the keys, as a compaction leaves them, few or none are needed.  A merge, which lives on words,
+** reads the keys of such a leaf.
+**
 ** NOTHING HERE IS BELIEVED before it was compared with the records.  An entry is read by
 ** node_item, which asks that it leads to a first record whose key has that word; a search asks
 ** that the keys on both sides of its answer are on the sides they should be; whoever reads on from
@@ -32,7 +39,8 @@
 
 enum { NODE_WORD = 8, NODE_PLACE = 5 }; /* bytes of an entry's parts, where it is wide; else less */
 enum { NODE_FENCES = 63 };
-enum { NIBBLE = 4, NOT_KEPT = 15 }; /* of node_head.kept */
+enum { NIBBLE = 4, NOT_KEPT = 15 };                           /* of node_head.kept */
+enum { GROUP_ENTRIES = 16, STEP_BITS = 16, PART_MOST = 255 }; /* of a dense node */
 
 typedef struct node {
   const uint8_t *word;
@@ -41,23 +49,54 @@ typedef struct node {
   uint64_t entries;
   uint64_t from, to;              /* the entries' records lie in [from, to) of the log */
   uint64_t base;                  /* places are counted from there */
+  uint64_t step;                  /* dense: and for each entry before from so much further */
   uint64_t word_mask, place_mask; /* of the 8 bytes that are read */
   uint64_t first, alike;          /* narrow: bits that all keys' words have, and which these are */
   uint32_t shared;                /* bytes that its keys have in common */
-  uint8_t word_size, place_size;
+  uint8_t word_size;              /* bytes; dense: of the first of a group */
+  uint8_t place_bits;
+  uint8_t dense;
   uint8_t kept;            /* bytes of which words have bits; 0: it is wide */
   uint8_t quick;           /* by the processor's instructions for it */
   uint8_t bits[NODE_WORD]; /* of each */
   uint64_t bit;            /* which of a word's bits these are */
 } node;
 
-/* Bytes of a node in the file.  place_size may be 0: it is wide. */
-static inline uint64_t node_size(uint64_t entries, unsigned word_size, unsigned place_size) {
-  if (word_size == 0) {
-    word_size = NODE_WORD;
-    place_size = NODE_PLACE;
-  }
-  return sizeof(node_head) + entries * (word_size + place_size) + NODE_WORD - place_size;
+/* What the size of a node depends on. */
+typedef struct node_form {
+  uint64_t entries;
+  unsigned word_size, place_bits, dense;
+} node_form;
+
+static inline uint64_t groups_of(uint64_t entries) {
+  return (entries + GROUP_ENTRIES - 1) / GROUP_ENTRIES;
+}
+
+/* Bytes between its head, with the line, and its places. */
+static inline uint64_t form_words(const node_form *form) {
+  if (form->dense) return groups_of(form->entries) * (form->word_size + GROUP_ENTRIES);
+  return form->entries * form->word_size;
+}
+/* Bytes before the words. */
+static inline uint64_t form_front(const node_form *form) {
+  return sizeof(node_head) + (form->dense ? sizeof(node_line) : 0);
+}
+/* Bytes of a node in the file. */
+static inline uint64_t form_size(const node_form *form) {
+  return form_front(form) + form_words(form) + (form->entries * form->place_bits + 7) / 8
+         + NODE_WORD - (form->dense ? 0 : form->place_bits / 8);
+}
+static inline node_form form_of_head(const node_head *head) {
+  if (head->word_size == 0) return (node_form){ head->entries, NODE_WORD, 8 * NODE_PLACE, 0 };
+  return (node_form){ head->entries, head->word_size,
+                      head->dense ? head->place_size : 8u * head->place_size, head->dense };
+}
+static inline node_form form_of(const node *node) {
+  return (node_form){ node->entries, node->word_size, node->place_bits, node->dense };
+}
+static inline uint64_t node_bytes(const node *node) {
+  node_form form = form_of(node);
+  return form_size(&form);
 }
 
 /* A place between entries: before a key and all above it, or after the key and all below it. */
@@ -68,16 +107,41 @@ typedef struct gap {
 
 /* of a record or, in a root, of a node */
 static inline uint64_t node_offset(const node *node, uint64_t i) {
-  uint64_t units;
-  memcpy(&units, node->place + i * node->place_size, sizeof units);
-  return node->base + (units & node->place_mask) * 8;
+  uint64_t units, bit = i * node->place_bits;
+  memcpy(&units, node->place + bit / 8, sizeof units);
+  units = (units >> bit % 8 & node->place_mask) + (i * node->step >> STEP_BITS);
+  return node->base + units * 8;
 }
 
-/* As it is stored. */
+/* As it is stored, in a node that is not dense. */
 static inline uint64_t node_word(const node *node, uint64_t i) {
   uint64_t w;
   memcpy(&w, node->word + i * node->word_size, sizeof w);
   return w & node->word_mask;
+}
+
+/* Of a dense node: the word of a group's first entry, behind which its shift and the others lie. */
+static inline const uint8_t *node_group(const node *node, uint64_t group) {
+  return node->word + group * (node->word_size + GROUP_ENTRIES);
+}
+static inline uint64_t node_group_word(const node *node, uint64_t group) {
+  uint64_t w;
+  memcpy(&w, node_group(node, group), sizeof w);
+  return w & node->word_mask;
+}
+/* A packed word that is that of its group's first entry at least, as the others' are stored. */
+static inline uint64_t group_part(const node *node, const uint8_t *group, uint64_t above) {
+  return above >> (group[node->word_size] & 63);
+}
+/* <0: entry i's word is below w, which is packed, >0: above it, 0: that is not said. */
+static inline int node_compare_part(const node *node, uint64_t i, uint64_t w) {
+  const uint8_t *group = node_group(node, i / GROUP_ENTRIES);
+  uint64_t first = node_group_word(node, i / GROUP_ENTRIES), part, own;
+  if (w < first) return 1;
+  if (i % GROUP_ENTRIES == 0) return w > first ? -1 : 0;
+  part = group_part(node, group, w - first);
+  own = group[node->word_size + i % GROUP_ENTRIES];
+  return (own > part) - (own < part);
 }
 
 static inline unsigned low_bits(unsigned n) { return (1u << n) - 1; }
@@ -110,7 +174,8 @@ static inline uint64_t node_pack(const node *node, uint64_t w) {
   return node_pack_alike(node, unlikely(differ != 0) ? node_clamp(w, differ) : w);
 }
 
-/* The word of entry i of which this was made, with zeros for the bytes of which nothing is kept. */
+/* The word of entry i of which this was made, with zeros for the bytes of which nothing is kept.
+** Not of a dense node. */
 static inline uint64_t node_whole_word(const node *node, uint64_t i) {
   uint64_t packed = node_word(node, i), w = node->first & node->alike;
   unsigned at = node->kept;
@@ -273,7 +338,9 @@ static inline int node_agrees(const node *node, uint64_t i, maph_slice key) {
   if (key.size < node->shared) return 0;
   w = key_word(key.data, key.size, node->shared);
   if (node->kept == 0) return w == node_word(node, i);
-  return ((w ^ node->first) & node->alike) == 0 && node_pack_alike(node, w) == node_word(node, i);
+  if (((w ^ node->first) & node->alike) != 0) return 0;
+  w = node_pack_alike(node, w);
+  return node->dense ? node_compare_part(node, i, w) == 0 : w == node_word(node, i);
 }
 /* The key of entry i, judged.  view: its snapshot is node->to at least.  0: it leads to none */
 static inline __attribute__((always_inline)) int node_has_key(const view *view, const node *node,
@@ -294,7 +361,8 @@ int node_item(const view *view, const node *node, uint64_t i, item *it);
 /* Do all keys lie before the gap, or all after it, as what they have in common, first's first
 ** bytes, says?  Then *at is as many as there are, or 0. */
 int node_settles(const node *node, const item *first, const gap *gap, uint64_t *at);
-/* The fences of a node. */
+/* The fences of a node that has entries enough. */
+int node_has_fences(const node *node);
 void node_make_fences(const node *node, uint64_t fence[NODE_FENCES]);
 /* How many words are less than w, which is packed. */
 uint64_t node_first_from(const node *node, uint64_t w);
@@ -303,7 +371,8 @@ uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w);
 /* A SEARCH IN THREE PARTS, each for all nodes before the next begins: so what waits for memory in
 ** several nodes overlaps.  It is asked for by prefetches, as no load behind these waits for them:
 ** in 25 runs a search took half as long as with one node after the other.
-** First: the words that the fences leave are asked for, [*low, *high), with their places. */
+** First: the words that the fences leave are asked for, [*low, *high), with their places.  Of a
+** dense node these are numbers of groups. */
 void node_near(const node *node, const gap *gap, uint64_t *low, uint64_t *high);
 /* Then where the gap lies among these, by words, as if it had the bytes that the keys have in
 ** common: at *low, or before *high, where words agree.  The records there are asked for.  ahead:

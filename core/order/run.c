@@ -5,8 +5,9 @@
 ** counted, because cursors read on from it.
 */
 #include "order/run.h"
-#include "file/log.h"
+#include "file/header.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "order/node.h"
 
@@ -35,7 +36,8 @@ static int reaches(const view *view, uint64_t payload, uint64_t size) {
 }
 
 static uint64_t size_of(const node_head *head) {
-  return node_size(head->entries, head->word_size, head->place_size);
+  node_form form = form_of_head(head);
+  return form_size(&form);
 }
 
 /* The head, copied once, and the node. */
@@ -76,8 +78,7 @@ run run_in_memory(const node *node) {
   run run;
   memset(&run, 0, sizeof run);
   run.one = *node;
-  run.word_size = node->word_size;
-  run.place_size = node->place_size;
+  run.like = form_of(node);
   run.leaves = 1;
   run.from = node->from;
   run.to = node->to;
@@ -98,8 +99,7 @@ static int load_run(const view *view, uint64_t payload, run *run) {
   else
     run->one = node;
   if (head.is_root && run_node(view, node_offset(&run->root, 0), &leaf) == MAPH_OK) node = leaf;
-  run->word_size = node.word_size;
-  run->place_size = node.place_size;
+  run->like = form_of(&node);
   run->leaves = head.is_root ? head.entries : 1;
   run->from = head.from;
   run->to = head.to;
@@ -130,7 +130,7 @@ int run_leaf(const view *view, const run *run, uint64_t i, node *leaf) {
 /* A leaf was reached: let the next search find it known.  No memory: then not. */
 static void know_leaf(const run *run, uint64_t i, const node *leaf) {
   known_leaf *known, *none = NULL;
-  if (run->known == NULL || leaf->fence || leaf->entries <= NODE_FENCES) return;
+  if (run->known == NULL || leaf->fence || !node_has_fences(leaf)) return;
   known = os_alloc_spare(sizeof *known);
   if (known == NULL) return;
   node_make_fences(leaf, known->fence);
@@ -201,16 +201,18 @@ static int confirm(const view *view, const run *run, const gap *gap, const run_p
 
 /* relaxed: it asks whether the leaf is known, and does not look at it, as run_leaf does. */
 void run_bring_leaf(const view *view, const run *run, uint64_t i) {
-  uint64_t entries = (run->keys - 1) / run->leaves + 1, payload, part,
-           size = node_size(entries, run->word_size, run->place_size);
+  node_form form = run->like;
+  uint64_t payload, part, size, words;
   if (run->root.entries == 0) return;
+  form.entries = (run->keys - 1) / run->leaves + 1;
+  size = form_size(&form);
+  words = form_words(&form);
   if (run->known && atomic_load_explicit(&run->known[i], memory_order_relaxed)) return;
   payload = node_offset(&run->root, i);
   if (payload > view->size || size > view->size - payload) return;
   bring(view->base + payload);
-  for (part = 1; part < 8; part++)
-    bring(view->base + payload + sizeof(node_head) + entries * part / 8 * run->word_size);
-  bring(view->base + payload + sizeof(node_head) + entries * run->word_size);
+  for (part = 1; part <= 8; part++)
+    bring(view->base + payload + form_front(&form) + words * part / 8);
   bring(view->base + payload + (size - 1) / 8 * 8);
 }
 
@@ -324,21 +326,26 @@ static int load_runs(const view *view, uint64_t payload, const run_list_head *he
   return MAPH_OK;
 }
 
-static uint64_t bytes_of(const node *node) {
-  return node_size(node->entries, node->word_size, node->place_size);
-}
-
-uint64_t runs_bytes(const view *view, const run_list *list) {
+static uint64_t count_bytes(const view *view, const run_list *list) {
   uint64_t bytes = list->count ? sizeof(run_list_head) : 0, leaf;
   node node;
   size_t i;
   for (i = 0; i < list->count; i++) {
     const run *run = &list->run[i];
     bytes += sizeof run->payload;
-    if (run->root.entries) bytes += bytes_of(&run->root);
+    if (run->root.entries) bytes += node_bytes(&run->root);
     for (leaf = 0; leaf < run->leaves; leaf++)
-      if (run_leaf(view, run, leaf, &node) == MAPH_OK) bytes += bytes_of(&node);
+      if (run_leaf(view, run, leaf, &node) == MAPH_OK) bytes += node_bytes(&node);
   }
+  return bytes;
+}
+
+/* relaxed: a number that is the same for all who count. */
+uint64_t runs_bytes(const view *view, run_list *list) {
+  uint64_t bytes = atomic_load_explicit(&list->bytes, memory_order_relaxed);
+  if (bytes) return bytes;
+  bytes = count_bytes(view, list);
+  atomic_store_explicit(&list->bytes, bytes, memory_order_relaxed);
   return bytes;
 }
 
@@ -382,7 +389,7 @@ static uint64_t list_word(const store *store) {
 
 /* Was an epoch begun since, by a library that does not know of runs? */
 static int is_outlived(const store *store, uint64_t version, const run_list *list) {
-  return list->to > LOG_START && log_life(store, version) > list->life;
+  return list->to > LOG_START && header_life(store, version) > list->life;
 }
 
 int runs_are_current(const store *store, uint64_t version, const run_list *list) {
@@ -393,7 +400,7 @@ uint64_t runs_reach(const view *view, uint64_t version) {
   uint64_t at = list_word(view->store);
   run_list_head head;
   if (at == 0 || read_list(view, at, &head) != MAPH_OK) return LOG_START;
-  return log_life(view->store, version) > head.life ? LOG_START : head.to;
+  return header_life(view->store, version) > head.life ? LOG_START : head.to;
 }
 
 int runs_take(const view *view, uint64_t version, run_list **out) {

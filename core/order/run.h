@@ -34,19 +34,20 @@ typedef struct run {
   uint64_t leaves;
   uint64_t from, to; /* the stretch of the log */
   uint64_t keys;
-  uint8_t word_size, place_size; /* of its first leaf: most are like it */
-  uint64_t payload;              /* where its root or its one leaf lies; 0: in memory */
-  _Atomic(known_leaf *) *known;  /* for each leaf, of its list; NULL: they are not kept */
+  node_form like;               /* of its first leaf: most are like it */
+  uint64_t payload;             /* where its root or its one leaf lies; 0: in memory */
+  _Atomic(known_leaf *) *known; /* for each leaf, of its list; NULL: they are not kept */
 } run;
 
 typedef struct run_list {
   atomic_uint users;
   uint64_t word; /* the header's `order` that led here */
   uint64_t to;   /* the runs have all new keys of the log before it */
-  uint64_t life; /* it was written in: log_life */
+  uint64_t life; /* it was written in: header_life */
   int types;     /* of the keys put before `to`, with TYPES_KNOWN; or 0: not known (types.h) */
   _Atomic(known_leaf *) *known; /* of all runs' leaves */
   uint64_t leaves;
+  _Atomic uint64_t bytes; /* that all of it takes in the file; 0: not counted yet */
   size_t count;
   run run[];
 } run_list;
@@ -79,8 +80,9 @@ static inline void runs_count_search(const run_list *list, store *store) {
                         memory_order_relaxed);
 }
 void runs_let_go(run_list *list); /* NULL: no-op */
-/* That it and its runs take in the file, as far as they can be read: the head of each leaf is. */
-uint64_t runs_bytes(const view *view, const run_list *list);
+/* That it and its runs take in the file, as far as they can be read: the head of each leaf is, once
+** for a list. */
+uint64_t runs_bytes(const view *view, run_list *list);
 /* A node in the file, its head judged.  CORRUPT */
 int run_node(const view *view, uint64_t payload, node *node);
 /* Do its bytes have the sum that its head says?  CORRUPT */

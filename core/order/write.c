@@ -25,7 +25,7 @@
 */
 #include "order/write.h"
 #include "file/grant.h"
-#include "file/log.h"
+#include "file/header.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "file/view.h"
@@ -312,6 +312,7 @@ static int write_run(store *store, order_writer *writer, row *row, uint64_t to, 
   making.from = writer->listed;
   making.to = to;
   making.spare = for_merges ? SPARE_FIRST : 0;
+  making.dense = !for_merges;
   view_for_writing(store, committed(store), &view);
   view.base = store->write_base; /* its pages are there already */
   if (writer->list->count == RUNS_MOST)
@@ -600,9 +601,7 @@ static int verify_run(const view *view, const run *run) {
   for (i = 0;; i++) {
     node node;
     rc = run_node(view, at, &node);
-    if (rc == MAPH_OK
-        && (at > most || node_size(node.entries, node.word_size, node.place_size) > most - at))
-      rc = MAPH_NOTFOUND;
+    if (rc == MAPH_OK && (at > most || node_bytes(&node) > most - at)) rc = MAPH_NOTFOUND;
     if (rc == MAPH_OK) rc = run_verify(view, at);
     if (rc != MAPH_OK || i == run->root.entries) return rc;
     at = node_offset(&run->root, i);

@@ -166,7 +166,7 @@ enum {
   LOCK_WRITER = 0,
   LOCK_PRESENT = 1,
   LOCK_REWRITE = 2,
-  LOCK_LENT = 3, /* file/log.c */
+  LOCK_LENT = 3, /* file/reserve.c */
   LOCK_IDENTITY = 16
 };
 int os_lock(const os_file *file, uint64_t byte, int exclusive);

@@ -31,6 +31,8 @@
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
+#include "file/reserve.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
@@ -86,7 +88,7 @@ int commit_reserve(txn *txn) {
     rc = index_reserve(store, txn->changed.key, txn->changed.count, scratch, store->decided_first);
     decided_unlock_index(store, locked);
   }
-  if (rc == MAPH_OK) rc = log_room(store, store->space_end + END_SIZE);
+  if (rc == MAPH_OK) rc = reserve_room(store, store->space_end + END_SIZE);
   if (rc == MAPH_OK) rc = grant_for(txn);
   os_free(scratch);
   if (rc == MAPH_OK)

@@ -13,6 +13,7 @@
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "index/find.h"
 #include "index/split.h"

@@ -19,6 +19,8 @@
 */
 #include "writer/load.h"
 #include "file/header.h"
+#include "file/layout.h"
+#include "file/size.h"
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/build.h"
@@ -99,7 +101,7 @@ static int append_pad(load *load, uint64_t size) {
   record record;
   int rc;
   if (size == 0) return MAPH_OK;
-  log_fill_pad(load->store, load->at, size, &record);
+  layout_pad(load->store, load->at, size, &record);
   rc = append(load, &record, sizeof record);
   return rc == MAPH_OK ? append(load, zeros, size - sizeof record) : rc;
 }
@@ -163,26 +165,26 @@ static inline int begin_record(load *load) {
               load->store->path);
 }
 
-static int put_large(load *load, const log_put *put, uint64_t size) {
-  uint8_t *front = os_alloc(LOG_FRONT_MOST), back[LOG_BACK_MOST];
+static int put_large(load *load, const put_parts *put, uint64_t size) {
+  uint8_t *front = os_alloc(LAYOUT_FRONT_MOST), back[LAYOUT_BACK_MOST];
   maph_slice parts[3];
   int rc;
   if (front == NULL) return MAPH_NOMEM;
-  parts[0] = maph_bytes(front, log_fill_front(front, put));
+  parts[0] = maph_bytes(front, layout_front(front, put));
   parts[1] = put->value;
-  parts[2] = maph_bytes(back, log_fill_back(back, put, parts[0].size + put->value.size));
+  parts[2] = maph_bytes(back, layout_back(back, put, parts[0].size + put->value.size));
   rc = append_parts(load, parts, size);
   os_free(front);
   return rc;
 }
 
-int load_put(load *load, const log_put *put) {
-  uint64_t size = log_put_size(put);
+int load_put(load *load, const put_parts *put) {
+  uint64_t size = layout_put_size(put);
   int rc = begin_record(load);
   if (rc == MAPH_OK) rc = hashes_add(&load->hashes, index_hash(load->store, put->key), load->at);
   if (unlikely(rc != MAPH_OK)) return rc;
   if (unlikely(size > ROOM - BLOCK)) return put_large(load, put, size);
-  log_fill_put(next_byte(load), put);
+  layout_put(next_byte(load), put, size);
   return seal_record(load, size);
 }
 
@@ -190,19 +192,19 @@ static int copy_large(load *load, const item *it, uint64_t size) {
   static const uint8_t zeros[8];
   _Alignas(8) uint8_t front[RECORD_HEAD + 16];
   maph_slice parts[3];
-  parts[0] = maph_bytes(front, log_fill_copy_front(front, it));
+  parts[0] = maph_bytes(front, layout_copy_front(front, it));
   parts[1] = maph_bytes(it->key, it->key_size + (uint64_t)it->value_size + it->attributes_size);
   parts[2] = maph_bytes(zeros, size - parts[0].size - parts[1].size);
   return append_parts(load, parts, size);
 }
 
 int load_copy(load *load, const item *it, uint64_t hash) {
-  uint64_t size = log_copy_size(it);
+  uint64_t size = layout_copy_size(it);
   int rc = begin_record(load);
   if (rc == MAPH_OK) rc = hashes_add(&load->hashes, hash, load->at);
   if (rc != MAPH_OK) return rc;
   if (unlikely(size > ROOM - BLOCK)) return copy_large(load, it, size);
-  log_fill_copy(next_byte(load), it);
+  layout_copy(next_byte(load), it);
   return seal_record(load, size);
 }
 
@@ -211,7 +213,7 @@ int load_copy_frozen(load *load, const item *it, const short_form *form, uint64_
   uint64_t n, w8;
   int rc = begin_record(load);
   if (rc != MAPH_OK) return rc;
-  n = log_fill_short(load->store, next_byte(load), load->at, it, form, size, &w8);
+  n = layout_short(load->store, next_byte(load), load->at, it, form, size, &w8);
   count(load, place, n, w8);
   return advance(load, size);
 }
@@ -222,22 +224,22 @@ int load_end_frozen(load *load, const short_form *form) {
   return append(load, zeros, form->past - load->at);
 }
 
-int load_align(load *load) { return append_pad(load, log_gap(load->at, 0)); }
+int load_align(load *load) { return append_pad(load, layout_gap(load->at, 0)); }
 
 int load_perfect(load *load, uint8_t *payload, uint64_t size, int algorithm) {
   static const uint8_t zeros[RECORD_HEAD + 64];
   perfect_head *head = (perfect_head *)(void *)payload;
   record record;
-  int rc = append_pad(load, log_extent_gap(load->at));
+  int rc = append_pad(load, layout_extent_gap(load->at));
   if (rc != MAPH_OK) return rc;
   head->checksum = perfect_checksum(load->store, payload, size - short_moved_size(head->keys));
-  log_fill_extent(load->store, load->at, EXTENT_PERFECT, 0, 0, size, &record);
+  layout_extent(load->store, load->at, EXTENT_PERFECT, 0, 0, size, &record);
   rc = append(load, &record, sizeof record);
   load->perfect_at = load->at;
   load->perfect_size = size;
   load->perfect_algorithm = algorithm;
   if (rc == MAPH_OK) rc = append(load, payload, size);
-  return rc == MAPH_OK ? append(load, zeros, log_extent_size(size) - RECORD_HEAD - size) : rc;
+  return rc == MAPH_OK ? append(load, zeros, layout_extent_size(size) - RECORD_HEAD - size) : rc;
 }
 
 /* ------------------------------------------------------------------------- keys that came twice */
@@ -288,7 +290,7 @@ static int supersede(void *arg, uint64_t older) {
   if (rc == MAPH_OK && load->how.unique)
     rc = fail_corrupt(load->store->path, older, "two records of one key are live");
   if (rc != MAPH_OK) return rc;
-  log_fill_pad(load->store, older, it.size, &record);
+  layout_pad(load->store, older, it.size, &record);
   load->superseded++;
   load->records--;
   load->operations--;
@@ -357,7 +359,7 @@ static int append_index(load *load) {
   load->records_end = load->at;
   load->index_size = index_size(depth);
   rc = tell(load);
-  if (rc == MAPH_OK) rc = append_pad(load, log_extent_gap(load->at));
+  if (rc == MAPH_OK) rc = append_pad(load, layout_extent_gap(load->at));
   if (rc == MAPH_OK)
     rc = index_build(load->store, &load->hashes, depth, load->at, &sink, &load->root);
   return rc == MAPH_OK && load->superseded ? fold_again(load) : rc;

@@ -15,7 +15,7 @@
 #define MAPH_LOAD_H
 
 #include "file/header.h"
-#include "file/log.h"
+#include "file/layout.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "index/hashes.h"
@@ -55,7 +55,7 @@ typedef struct load {
 
 int load_begin(load *load, store *store, const load_how *how);
 /* FULL NOMEM IOERR CANCELLED */
-int load_put(load *load, const log_put *put);
+int load_put(load *load, const put_parts *put);
 /* That record of another file; hash: of its key in the new one */
 int load_copy(load *load, const item *it, uint64_t hash);
 /* The same in the short form, with zeros to `size`, and without a slot: the perfect hash leads to

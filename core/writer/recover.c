@@ -30,6 +30,8 @@
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
+#include "file/reserve.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
@@ -113,7 +115,7 @@ int recover_append_epoch(store *store, uint64_t at) {
   end.chain = record_chain(store->salt, store->last.chain, &end, 0);
   store->space_end = at;
   store->populated = 0;
-  rc = log_room(store, at + END_SIZE);
+  rc = reserve_room(store, at + END_SIZE);
   if (rc == MAPH_OK) rc = log_write_end(store, at, &end);
   if (rc == MAPH_OK) rc = os_flush(store->write_base, store->path, LOG_START, at + END_SIZE);
   if (rc != MAPH_OK) return rc;
@@ -177,7 +179,7 @@ static int pass_over_old_index(store *store, uint64_t limit, uint64_t *pad, uint
   if (*pad == end) return MAPH_OK;
   *at = MAX(end, *pad + RECORD_HEAD);
   store->space_end = store->populated = 0;
-  return log_room(store, *at);
+  return reserve_room(store, *at);
 }
 
 /* The epoch is on disk first.  What was lost could lie at its place, and the pad lead to it. */
@@ -239,7 +241,7 @@ int recover_in_place(store *store) {
   if (rc == MAPH_OK) rc = begin_untrusted(store);
   if (rc != MAPH_OK) return rc;
   limit = store->last.end;
-  life = store->given ? epochs - 1 : log_life(store, store->last.version);
+  life = store->given ? epochs - 1 : header_life(store, store->last.version);
   rc = pass_over_old_index(store, limit, &pad, &at);
   if (rc == MAPH_OK) rc = append_epoch_past(store, pad, at);
   if (rc != MAPH_OK) return rc;

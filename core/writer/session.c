@@ -30,6 +30,8 @@
 #include "file/header.h"
 #include "file/log.h"
 #include "file/record.h"
+#include "file/reserve.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
@@ -144,7 +146,7 @@ static int take_tip(store *store, uint64_t end) {
 /* Another process that had the lock may have given granted space back to the disk. */
 static int look_at_size(store *store) {
   header *header = live(store);
-  /* acquire: as in log_room */
+  /* acquire: as in reserve_room */
   uint64_t size, known = atomic_load_explicit(&store->size, memory_order_acquire);
   int rc;
   if (store->last.end != 0 && (store->in_memory || get(&header->clean) == CLEAN_DIRTY)) {
@@ -296,7 +298,7 @@ int session_begin_write(store *store, int timeout_ms, const interrupt_count *own
   int rc = lock_take_turn(store, &patience), found;
   uint64_t now;
   if (rc != MAPH_OK) return rc;
-  store->spares = LOG_SPARES_NOTHING;
+  store->spares = SPARES_NOTHING;
   let_lock_go(store);
   now = os_clock_coarse_ms();
   rc = grant_allowed(store, now);
@@ -413,7 +415,7 @@ static int mark_clean(store *store) {
   else
     trust_unmark(store);
   if (rc == MAPH_OK && store->space_end + 4096 < atomic_load(&store->size))
-    log_trim(store, LOG_SPARES_DELETES);
+    reserve_trim(store, SPARES_DELETES);
   return rc;
 }
 

@@ -34,8 +34,8 @@
 #include "writer/trust.h"
 #include "file/grant.h"
 #include "file/header.h"
-#include "file/log.h"
 #include "file/record.h"
+#include "file/size.h"
 #include "file/store.h"
 #include "file/view.h"
 #include "file/walk.h"
@@ -90,7 +90,7 @@ static int is_piece(const view *view, const item *it, uint64_t version) {
   record record;
   if (it->kind != KIND_EXTENT || record_verify(view, it->offset, it->size) != MAPH_OK) return 0;
   memcpy(&record, view->base + it->offset, sizeof record);
-  return record.life == (uint16_t)log_life(view->store, version);
+  return record.life == (uint16_t)header_life(view->store, version);
 }
 
 /* Where the index pieces and pads end that `end` tells of.  After a large commit these are many,

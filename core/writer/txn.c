@@ -16,8 +16,10 @@
 #include "writer/txn.h"
 #include "file/grant.h"
 #include "file/header.h"
+#include "file/layout.h"
 #include "file/log.h"
 #include "file/record.h"
+#include "file/reserve.h"
 #include "file/store.h"
 #include "file/walk.h"
 #include "index/changed.h"
@@ -268,7 +270,7 @@ static int check_condition(const store *store, const maph_condition *condition, 
   }
 }
 
-static void fill_put(log_put *put, int kind, maph_slice key, maph_slice value,
+static void fill_put(put_parts *put, int kind, maph_slice key, maph_slice value,
                      const maph_condition *condition, uint64_t version, int again) {
   put->kind = kind;
   put->flags = 0;
@@ -295,7 +297,7 @@ int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *cond
   return check_sizes(key, value, condition);
 }
 
-void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *condition,
+void txn_fill_put(put_parts *put, maph_slice key, maph_slice value, const maph_condition *condition,
                   uint64_t version) {
   fill_put(put, KIND_PUT, key, value, condition, version, 0);
 }
@@ -314,7 +316,7 @@ static void count(txn *txn, const item *old, int kind, uint64_t size) {
 }
 
 /* A key that was put before may be of another type now. */
-static void note_type(txn *txn, const item *old, const log_put *put) {
+static void note_type(txn *txn, const item *old, const put_parts *put) {
   if (likely(old->kind == KIND_PUT && ((old->flags ^ put->flags) & FLAG_KEY_TYPE) == 0)) return;
   txn->changed.retyped |= types_of_key(put->flags, put->key);
 }
@@ -326,7 +328,7 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   uint64_t hash, size, w8;
   item old;
   pending *pending;
-  log_put put;
+  put_parts put;
   int rc = check_sizes(key, value, condition), found, is_live;
   view view;
   if (unlikely(txn->version == 0) && !again) return header_say_given(store);
@@ -338,10 +340,10 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   prefetch(txn, &view, hash);
   rc = make_room(txn);
   if (likely(kind == KIND_PUT || txn->puts) && !again)
-    store->spares = LOG_SPARES_DELETES;
+    store->spares = SPARES_DELETES;
   else if (!again)
-    store->spares = LOG_SPARES_COMPACTION;
-  if (rc == MAPH_OK) rc = log_room(store, txn->position + key.size + value.size + 1024);
+    store->spares = SPARES_COMPACTION;
+  if (rc == MAPH_OK) rc = reserve_room(store, txn->position + key.size + value.size + 1024);
   if (rc != MAPH_OK) return rc;
   rc = find(txn, UINT64_MAX, key, hash, &pending, &old);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
@@ -418,7 +420,7 @@ int txn_sweep(txn *txn, maph_slice key, uint64_t now) {
   memset(&condition, 0, sizeof condition);
   condition.expires = it.expires;
   condition.key_type = (it.flags & FLAG_KEY_TYPE) / FLAG_TEXT_KEY;
-  txn->store->spares = LOG_SPARES_COMPACTION;
+  txn->store->spares = SPARES_COMPACTION;
   return write_one(txn, KIND_DELETE, key, maph_bytes(NULL, 0), &condition, 1);
 }
 

@@ -5,7 +5,7 @@
 #ifndef MAPH_TXN_H
 #define MAPH_TXN_H
 
-#include "file/log.h"
+#include "file/layout.h"
 #include "file/record.h"
 #include "file/store.h"
 #include "index/changed.h"
@@ -70,7 +70,7 @@ void txn_prefetch(txn *txn, maph_slice key); /* what a lookup of it touches firs
 
 /* Of what is to be put, without a transaction: MISUSE TOOBIG; and as the log takes it. */
 int txn_check_sizes(maph_slice key, maph_slice value, const maph_condition *condition);
-void txn_fill_put(log_put *put, maph_slice key, maph_slice value, const maph_condition *condition,
+void txn_fill_put(put_parts *put, maph_slice key, maph_slice value, const maph_condition *condition,
                   uint64_t version);
 
 int txn_savepoint(txn *txn, int n); /* as maph_txn_savepoint */

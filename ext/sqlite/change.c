@@ -19,10 +19,10 @@ typedef struct increment {
 
 static int increment_in(sql_store *store, void *arg, char **message) {
   increment *increment = arg;
-  return store_error(store->writer,
-                     maph_txn_increment(store->txn, increment->key, increment->by, increment->how,
-                                        &increment->sum),
-                     message);
+  return error_of(store->writer,
+                  maph_txn_increment(store->txn, increment->key, increment->by, increment->how,
+                                     &increment->sum),
+                  message);
 }
 
 int change_increment(sql_store *store, maph_slice key, sqlite3_int64 by, const maph_condition *how,
@@ -72,11 +72,11 @@ static int merge_in(sql_store *store, void *arg, char **message) {
     put.media_type = old.media_type;
     if (put.expires == 0) put.expires = old.expires;
   } else if (rc != MAPH_NOTFOUND) {
-    return store_error(store->writer, rc, message);
+    return error_of(store->writer, rc, message);
   }
   if (!json_merge(target, merge->patch, add, merge)) return SQLITE_NOMEM;
   put.type = MAPH_JSON;
-  return store_error(
+  return error_of(
       store->writer,
       maph_txn_put_if(store->txn, merge->key, maph_bytes(merge->json, merge->size), &put), message);
 }

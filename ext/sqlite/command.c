@@ -64,7 +64,7 @@ static int check_all(sql_table *table) {
   int rc =
       maph_check_progress(store->reader, note_problem, &finding, should_stop, table->connection);
   pulse_rest(table->connection);
-  rc = store_error(store->reader, rc, &table->base.zErrMsg);
+  rc = error_of(store->reader, rc, &table->base.zErrMsg);
   if (rc == SQLITE_CORRUPT_VTAB && finding.sentence) {
     rc = fail(&table->base.zErrMsg, rc,
               strstr(finding.sentence, store->path)
@@ -83,7 +83,7 @@ static int check_all(sql_table *table) {
 /* Of a command that rewrites nothing: what it looked at. */
 static int note_size(sql_store *store, maph *m, maph_rewrite *figures, char **message) {
   maph_stats stats;
-  int rc = store_error(m, maph_stat(m, &stats), message);
+  int rc = error_of(m, maph_stat(m, &stats), message);
   if (rc != SQLITE_OK) return rc;
   figures->records = stats.records;
   figures->bytes_before = figures->bytes_after = stats.file_bytes;
@@ -104,7 +104,7 @@ static int command_sync(sql_table *table, const char *operand, maph_rewrite *fig
   maph *m = table->store->writer;
   int rc;
   (void)operand;
-  rc = store_error(m, maph_sync(m), &table->base.zErrMsg);
+  rc = error_of(m, maph_sync(m), &table->base.zErrMsg);
   return rc == SQLITE_OK ? note_size(table->store, m, figures, &table->base.zErrMsg) : rc;
 }
 
@@ -114,8 +114,8 @@ static int rewrite(sql_table *table, int (*how)(maph *, maph_progress_fn, void *
   maph *m = NULL;
   int rc = store_open_patient(table->store, &m, &table->base.zErrMsg);
   if (rc != SQLITE_OK) return rc;
-  rc = store_error(m, how(m, should_stop, table->connection), &table->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &table->base.zErrMsg);
+  rc = error_of(m, how(m, should_stop, table->connection), &table->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = error_of(m, maph_rewritten(m, figures), &table->base.zErrMsg);
   maph_close(m);
   pulse_rest(table->connection);
   return rc;
@@ -141,8 +141,8 @@ static int command_backup(sql_table *table, const char *operand, maph_rewrite *f
                         &table->base.zErrMsg);
   if (rc != SQLITE_OK) return rc;
   m = table->store->reader;
-  rc = store_error(m, maph_backup(m, path, should_stop, table->connection), &table->base.zErrMsg);
-  if (rc == SQLITE_OK) rc = store_error(m, maph_rewritten(m, figures), &table->base.zErrMsg);
+  rc = error_of(m, maph_backup(m, path, should_stop, table->connection), &table->base.zErrMsg);
+  if (rc == SQLITE_OK) rc = error_of(m, maph_rewritten(m, figures), &table->base.zErrMsg);
   sqlite3_free(path);
   pulse_rest(table->connection);
   return rc;

@@ -65,7 +65,7 @@ static int changes_next(form_table *table, form_cursor *cursor) {
       rc == MAPH_NOTFOUND
       || (rc == MAPH_OK
           && cursor->change.entry.version > maph_snapshot_version(cursor->view->snapshot));
-  return cursor->at_end ? SQLITE_OK : store_error(cursor->view->handle, rc, &table->base.zErrMsg);
+  return cursor->at_end ? SQLITE_OK : error_of(cursor->view->handle, rc, &table->base.zErrMsg);
 }
 
 static int changes_filter(form_table *table, form_cursor *cursor, int plan, sqlite3_value **argv) {
@@ -86,8 +86,7 @@ static int changes_filter(form_table *table, form_cursor *cursor, int plan, sqli
   if (rc == SQLITE_OK) rc = views_keep(&cursor->views, cursor->view);
   if (rc != SQLITE_OK) return rc;
   rc = maph_changes_open(cursor->view->handle, (uint64_t)cursor->since, &cursor->feed);
-  return rc == MAPH_OK ? changes_next(table, cursor)
-                       : store_error(cursor->view->handle, rc, message);
+  return rc == MAPH_OK ? changes_next(table, cursor) : error_of(cursor->view->handle, rc, message);
 }
 
 static void changes_column(form_cursor *cursor, sqlite3_context *ctx, int column) {

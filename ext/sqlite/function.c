@@ -114,7 +114,7 @@ static int get_value(sqlite3_context *ctx, sql_store *store, maph_slice key, cha
   if (rc == SQLITE_OK) rc = hold_view(ctx, view);
   if (rc == SQLITE_OK) {
     found = maph_snapshot_get_entry(view->snapshot, key, &entry);
-    if (found != MAPH_NOTFOUND) rc = store_error(view->handle, found, message);
+    if (found != MAPH_NOTFOUND) rc = error_of(view->handle, found, message);
     if (found == MAPH_OK) value_result(ctx, &entry, NULL);
   }
   store_view_release(view);

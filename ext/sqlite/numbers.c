@@ -186,7 +186,7 @@ static int pass_over(sql_view *view, char **message) {
   }
   maph_cursor_close(scan);
   if (failed != SQLITE_OK) return failed;
-  return rc == MAPH_NOTFOUND ? SQLITE_OK : store_error(view->handle, rc, message);
+  return rc == MAPH_NOTFOUND ? SQLITE_OK : error_of(view->handle, rc, message);
 }
 
 /* What was put since the list was up to date.  SQLITE_DONE: the feed does not reach back so far. */
@@ -208,7 +208,7 @@ static int follow(sql_view *view, char **message) {
   maph_changes_close(feed);
   if (failed != SQLITE_OK) return failed;
   if (rc == MAPH_COMPACTED) return SQLITE_DONE;
-  return rc == MAPH_NOTFOUND ? SQLITE_OK : store_error(view->handle, rc, message);
+  return rc == MAPH_NOTFOUND ? SQLITE_OK : error_of(view->handle, rc, message);
 }
 
 /* A pass or less, so that the list has what this view sees. */

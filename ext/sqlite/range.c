@@ -292,7 +292,7 @@ void range_close(key_range *range) {
 /* -------------------------------------------------------------------------------------- reading */
 
 static int core_error(const key_range *range, int maph_rc, char **message) {
-  return store_error(range->view->handle, maph_rc, message);
+  return error_of(range->view->handle, maph_rc, message);
 }
 
 /* Has the store keys of that type?  Of a file that an older library wrote, the first answer may

@@ -113,7 +113,7 @@ void read_forget(sql_table *table) {
 }
 
 static int core_error(row_cursor *cursor, int maph_rc) {
-  return store_error(cursor->view->handle, maph_rc, &table_of(cursor)->base.zErrMsg);
+  return error_of(cursor->view->handle, maph_rc, &table_of(cursor)->base.zErrMsg);
 }
 
 /* The table-valued form: hold the store that the argument names, in place of the one before. */

@@ -77,6 +77,10 @@ const char *option_file(sqlite3_value *value); /* a file's name, or NULL if valu
 int option_resolve(sqlite3 *db, const char *schema, int is_own, const char *path, char **resolved,
                    char **message);
 
+/* ----------------------------------------------------------------------- error.c: core's errors */
+/* the SQLite code for a core code, with core's sentence */
+int error_of(maph *m, int maph_rc, char **message);
+
 /* ------------------------------------------------------------- store.c: stores and transactions */
 typedef struct sql_store sql_store;
 typedef struct sql_view sql_view;
@@ -216,9 +220,6 @@ int change_increment(sql_store *store, maph_slice key, sqlite3_int64 by, const m
 int change_merge(sql_store *store, maph_slice key, maph_slice patch, const maph_condition *how,
                  char **json, size_t *size, char **message);
 
-/* the SQLite code for a core code, with core's sentence */
-int store_error(maph *m, int maph_rc, char **message);
-
 /* --------------------------------------------------------------- values.c: SQL values and bytes */
 typedef struct value_bytes {
   maph_slice bytes;
@@ -325,8 +326,8 @@ typedef struct key_bound {
 typedef struct key_stretch {
   int types;           /* bits; 0: it is not read */
   maph_slice from, to; /* data NULL: no end */
-  int after_from; /* without `from` itself */
-  int up_to;      /* with `to` itself */
+  int after_from;      /* without `from` itself */
+  int up_to;           /* with `to` itself */
   int has_prefix;
 } key_stretch;
 

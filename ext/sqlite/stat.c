@@ -96,8 +96,7 @@ static int get_stats(sql_store *store, sql_views *views, facts *facts, int *has_
   if (rc == SQLITE_OK) rc = views_keep(views, view);
   if (rc == SQLITE_OK) {
     facts->store.pending = maph_pending(view->handle);
-    rc =
-        store_error(view->handle, maph_snapshot_stat(view->snapshot, &facts->store.stats), message);
+    rc = error_of(view->handle, maph_snapshot_stat(view->snapshot, &facts->store.stats), message);
   }
   store_view_release(view);
   return rc;

@@ -40,68 +40,6 @@
 
 enum { SLICE_MS = 50 }; /* that core waits for another writer before we listen */
 
-/* --------------------------------------------------------------------------------------- errors */
-
-static const int codes[] = {
-  [MAPH_OK] = SQLITE_OK,
-  /* answered where it occurs; never reaches SQLite */
-  [MAPH_NOTFOUND] = SQLITE_NOTFOUND,
-  [MAPH_EXISTS] = SQLITE_CONSTRAINT_PRIMARYKEY,
-  [MAPH_CONFLICT] = SQLITE_ABORT_ROLLBACK, /* a cursor whose rows were rolled back */
-  [MAPH_BUSY] = SQLITE_BUSY,
-  [MAPH_READONLY] = SQLITE_READONLY,
-  [MAPH_FULL] = SQLITE_FULL,
-  [MAPH_TOOBIG] = SQLITE_TOOBIG,
-  [MAPH_NOMEM] = SQLITE_NOMEM,
-  [MAPH_IOERR] = SQLITE_IOERR,
-  [MAPH_CORRUPT] = SQLITE_CORRUPT_VTAB,
-  [MAPH_FORMAT] = SQLITE_NOTADB,
-  /* it must be written to once, and this table may only read */
-  [MAPH_RECOVER] = SQLITE_READONLY_RECOVERY,
-  [MAPH_MISUSE] = SQLITE_MISUSE,
-  [MAPH_CANTOPEN] = SQLITE_CANTOPEN,
-  /* only of feeds of changes, which SQL does not read */
-  [MAPH_COMPACTED] = SQLITE_ERROR,
-  [MAPH_CANCELLED] = SQLITE_INTERRUPT,
-  [MAPH_MISMATCH] = SQLITE_MISMATCH,
-};
-#define CODE_COUNT ((int)(sizeof(codes) / sizeof(codes[0])))
-_Static_assert(CODE_COUNT == MAPH_MISMATCH + 1, "every code of maph.h has its SQLite code");
-
-/* Core speaks of its own flags; what a user of SQL writes instead. */
-static char *in_sql(const char *sentence) {
-  static const char *const words[][2] = {
-    { "open it with MAPH_RDWR|MAPH_CREATE", "make it with CREATE VIRTUAL TABLE and mode=rwc" },
-    { "open it with MAPH_RDWR", "open it with mode=rw" },
-    { "MAPH_RDWR|MAPH_CREATE", "mode=rwc" },
-    { "MAPH_RDONLY", "mode=ro" },
-    { "MAPH_RDWR", "mode=rw" },
-  };
-  char *text = sqlite3_mprintf("%s", sentence), *old;
-  const char *found;
-  size_t i;
-  for (i = 0; text && i < sizeof(words) / sizeof(words[0]); i++) {
-    found = strstr(text, words[i][0]);
-    if (found == NULL) continue;
-    old = text;
-    text = sqlite3_mprintf("%.*s%s%s", (int)(found - old), old, words[i][1],
-                           found + strlen(words[i][0]));
-    sqlite3_free(old);
-  }
-  return text;
-}
-
-int store_error(maph *m, int maph_rc, char **message) {
-  const char *sentence;
-  if (maph_rc == MAPH_OK) return SQLITE_OK;
-  if (message) {
-    sentence = maph_errmsg(m);
-    sqlite3_free(*message);
-    *message = in_sql(sentence && sentence[0] ? sentence : maph_strerror(maph_rc));
-  }
-  return maph_rc > 0 && maph_rc < CODE_COUNT ? codes[maph_rc] : SQLITE_ERROR;
-}
-
 /* --------------------------------------------------------------------------------------- stores */
 
 int store_hold(sql_connection *connection, const char *resolved, sql_store **store) {
@@ -158,7 +96,6 @@ static int forget_handles(sql_store *store) {
   return 1;
 }
 
-/* Some milliseconds behind, and cheap: each statement asks. */
 /* The coarse clock costs a read nothing, but may be some ticks behind. */
 static uint64_t uptime_ms(clockid_t clock) {
   struct timespec t;
@@ -170,7 +107,7 @@ static int open_handle(sql_store *store, int flags, int timeout_ms, maph **m, ch
   maph_options options = MAPH_OPTIONS_INIT;
   options.verify = 1;
   options.busy_timeout_ms = timeout_ms;
-  return store_error(NULL, maph_open(store->path, flags, &options, m), message);
+  return error_of(NULL, maph_open(store->path, flags, &options, m), message);
 }
 
 /* A commit may be decided and not visible because its writer was killed just then: an empty
@@ -259,7 +196,7 @@ static int try_recover(sql_store *store, int may, char **message) {
   maph_txn *txn = NULL;
   int rc;
   (void)may;
-  rc = store_error(store->writer, maph_txn_begin(store->writer, MAPH_SYNC_DEFAULT, &txn), message);
+  rc = error_of(store->writer, maph_txn_begin(store->writer, MAPH_SYNC_DEFAULT, &txn), message);
   maph_txn_abort(txn);
   return rc;
 }
@@ -295,13 +232,13 @@ static int open_snapshot(sql_store *store, int may, sql_view *view, char **messa
   int rc = SQLITE_OK, tries;
   if (store->txn) {
     view->handle = store->writer;
-    return store_error(store->writer, maph_txn_snapshot(store->txn, &view->snapshot), message);
+    return error_of(store->writer, maph_txn_snapshot(store->txn, &view->snapshot), message);
   }
   for (tries = 0; tries < 2; tries++) {
     rc = store_open_reader(store, may, message);
     if (rc != SQLITE_OK) break;
     view->handle = store->reader;
-    rc = store_error(store->reader, maph_snapshot_open(store->reader, &view->snapshot), message);
+    rc = error_of(store->reader, maph_snapshot_open(store->reader, &view->snapshot), message);
     if (rc != SQLITE_CANTOPEN || !forget_handles(store)) break;
   }
   return rc;
@@ -377,7 +314,7 @@ void store_wrote(sql_store *store) { store->view = NULL; }
 static int reopen(sql_store *store, char **message) {
   int rc;
   if (!store->prepared) return SQLITE_OK;
-  rc = store_error(store->writer, maph_txn_unprepare(store->txn), message);
+  rc = error_of(store->writer, maph_txn_unprepare(store->txn), message);
   store->prepared = 0;
   return rc;
 }
@@ -387,8 +324,7 @@ static int try_begin(sql_store *store, int may, char **message) {
   for (tries = 0; tries < 2 && store->txn == NULL; tries++) {
     rc = store_open_writer(store, may, message);
     if (rc != SQLITE_OK) break;
-    rc = store_error(store->writer, maph_txn_begin(store->writer, store->sync, &store->txn),
-                     message);
+    rc = error_of(store->writer, maph_txn_begin(store->writer, store->sync, &store->txn), message);
     if (rc == SQLITE_OK) break;
     store->txn = NULL;
     if (rc != SQLITE_CANTOPEN || !forget_handles(store)) break;
@@ -407,7 +343,7 @@ int store_begin(sql_store *store, int may, char **message) {
 int store_prepare(sql_store *store, char **message) {
   int rc;
   if (store->txn == NULL || store->prepared) return SQLITE_OK;
-  rc = store_error(store->writer, maph_txn_prepare(store->txn), message);
+  rc = error_of(store->writer, maph_txn_prepare(store->txn), message);
   store->prepared = rc == SQLITE_OK;
   return rc;
 }
@@ -432,8 +368,8 @@ typedef struct put {
 
 static int put_in(sql_store *store, void *arg, char **message) {
   put *put = arg;
-  return store_error(store->writer, maph_txn_put_if(store->txn, put->key, put->value, put->how),
-                     message);
+  return error_of(store->writer, maph_txn_put_if(store->txn, put->key, put->value, put->how),
+                  message);
 }
 
 int store_put(sql_store *store, maph_slice key, maph_slice value, const maph_condition *how,
@@ -453,7 +389,7 @@ static int delete_in(sql_store *store, void *arg, char **message) {
   delete *delete = arg;
   int rc = maph_txn_delete(store->txn, delete->key);
   delete->existed = rc == MAPH_OK;
-  return rc == MAPH_NOTFOUND ? SQLITE_OK : store_error(store->writer, rc, message);
+  return rc == MAPH_NOTFOUND ? SQLITE_OK : error_of(store->writer, rc, message);
 }
 
 int store_delete(sql_store *store, maph_slice key, int *existed, char **message) {
@@ -486,7 +422,7 @@ int store_savepoint(sql_store *store, int n) {
   int rc;
   if (store->txn == NULL || n < store->depth) return SQLITE_OK; /* rule 2 */
   rc = reopen(store, NULL);
-  if (rc == SQLITE_OK) rc = store_error(store->writer, maph_txn_savepoint(store->txn, n), NULL);
+  if (rc == SQLITE_OK) rc = error_of(store->writer, maph_txn_savepoint(store->txn, n), NULL);
   if (rc == SQLITE_OK) store->depth = n + 1;
   return rc;
 }
@@ -496,7 +432,7 @@ int store_release_savepoint(sql_store *store, int n) {
   if (store->txn == NULL || n >= store->depth) return SQLITE_OK;
   rc = reopen(store, NULL);
   store->depth = n;
-  return rc == SQLITE_OK ? store_error(store->writer, maph_txn_release(store->txn, n), NULL) : rc;
+  return rc == SQLITE_OK ? error_of(store->writer, maph_txn_release(store->txn, n), NULL) : rc;
 }
 
 int store_rollback_to(sql_store *store, int n) {
@@ -505,6 +441,5 @@ int store_rollback_to(sql_store *store, int n) {
   store_wrote(store);
   rc = reopen(store, NULL);
   if (store->depth > n + 1) store->depth = n + 1;
-  return rc == SQLITE_OK ? store_error(store->writer, maph_txn_rollback_to(store->txn, n), NULL)
-                         : rc;
+  return rc == SQLITE_OK ? error_of(store->writer, maph_txn_rollback_to(store->txn, n), NULL) : rc;
 }

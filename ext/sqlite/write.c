@@ -26,7 +26,7 @@
 #include "sql.h"
 
 static int core_error(sql_table *table, int maph_rc) {
-  return store_error(table->store->writer, maph_rc, &table->base.zErrMsg);
+  return error_of(table->store->writer, maph_rc, &table->base.zErrMsg);
 }
 
 /* ----------------------------------------------------------------------------------------- rows */

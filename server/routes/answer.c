@@ -12,6 +12,7 @@
 #include "routes/handling.h"
 #include "routes/replica.h"
 #include "store/bucket.h"
+#include "store/folder.h"
 
 static atomic_uint_fast64_t memory_used;
 
@@ -50,7 +51,7 @@ void reply_no_folder(request *request, bool to_write, int error) {
 /* A store that is not there, unless nothing is: whoever takes a file system that is away for stores
 ** that were deleted would make them anew. */
 void reply_no_store(request *request, const char *sentence) {
-  int trouble = stores_folder_trouble(false);
+  int trouble = folder_trouble(false);
   if (trouble)
     reply_no_folder(request, false, trouble);
   else

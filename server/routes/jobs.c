@@ -18,15 +18,12 @@
 ** a perfect hash, else compact.  On a full disk little is enough, once what is live fits beside it.
 */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 #include "access/auth.h"
 #include "base/clock.h"
 #include "base/emit.h"
@@ -38,19 +35,17 @@
 #include "entry/json.h"
 #include "http/http.h"
 #include "routes/answer.h"
+#include "routes/backups.h"
 #include "routes/handlers.h"
 #include "routes/jobs.h"
 #include "routes/handling.h"
 #include "routes/removal.h"
-#include "routes/retention.h"
-#include "store/leftovers.h"
 
 enum {
   KEEP_MAX = 100000,
   KEPT = 64,
   RUNNING_MAX = 4,
   SENTENCES_MAX = 50,
-  PATH_ROOM = 4096,
   LOOK_US = 5000000,
   RETRY_US = 600000000,
   RETRY_FULL_US = 10000000,
@@ -174,51 +169,13 @@ static int note_deleted(void *arg, uint64_t deleted, uint64_t total, maph_slice 
   return note_progress(job, "delete", deleted, total > deleted ? total : deleted);
 }
 
-static void backup_path(char *out, const char *file) {
-  snprintf(out, PATH_ROOM, "%s%s%s%s", option.backups[0] ? option.backups : option.data,
-           option.backups[0] ? "" : "/backups", *file ? "/" : "", file);
-}
-
-/* Make the folder of backups, if need be, and have its name on disk: whoever made it may have died
-** before.  A folder above that may not be read cannot be flushed.  An errno. */
-static int backup_folder(void) {
-  char path[PATH_ROOM];
-  int parent, trouble = 0;
-  backup_path(path, "");
-  if (mkdir(path, 0700) != 0 && errno != EEXIST) return errno;
-  backup_path(path, "..");
-  if ((parent = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-    return errno == EACCES ? 0 : errno;
-  if (fsync(parent) != 0 && errno != EINVAL) trouble = errno;
-  close(parent);
-  return trouble;
-}
-
-static bool backup_exists(const char *file) {
-  char path[PATH_ROOM];
-  struct stat st;
-  backup_path(path, file);
-  return lstat(path, &st) == 0;
-}
-
-/* A name that no backup has: the store's and the time, from the second one of a second on with its
-** number.  jobs_mutex is held, and a store has one rewrite at a time: until this one is done nobody
-** else looks for a name of that beginning. */
-static void name_by_time(char *file, size_t room, const char *store_name) {
-  char stamp[RETENTION_STAMP_ROOM];
-  retention_stamp(stamp);
-  snprintf(file, room, "%s-%s.maph", store_name, stamp);
-  for (int i = 2; backup_exists(file); i++)
-    snprintf(file, room, "%s-%s-%d.maph", store_name, stamp, i);
-}
-
 static int work(job *job) {
-  char path[PATH_ROOM];
+  char path[BACKUPS_PATH_ROOM];
   maph *m = job->store->m;
   switch (job->kind) {
     case COMPACT: return maph_compact(m, note_progress, job);
     case OPTIMIZE: return maph_optimize(m, note_progress, job);
-    case BACKUP: backup_path(path, job->file); return maph_backup(m, path, note_progress, job);
+    case BACKUP: backups_path(path, job->file); return maph_backup(m, path, note_progress, job);
     case REMOVAL: return removal_run(job->store, &job->range, job->durability, note_deleted, job);
     default: return maph_check_progress(m, note_problem, job, note_progress, job);
   }
@@ -229,22 +186,12 @@ static enum state outcome_of(const job *job, int rc) {
   return rc == MAPH_CANCELLED ? CANCELLED : FAILED;
 }
 
-/* The new backup is there: older ones go. */
-static void prune(const job *job) {
-  char folder[PATH_ROOM];
-  int error;
-  backup_path(folder, "");
-  error = retention_prune(folder, job->store_name, job->keep, job->file);
-  if (error)
-    log_line("older backups of %s cannot be removed: %s", job->store_name, strerror(error));
-}
-
 static void *job_run(void *arg) {
   job *job = arg;
   store *store = job->store;
   maph_rewrite result = { 0 };
   int rc = work(job);
-  if (rc == MAPH_OK && job->keep > 0) prune(job);
+  if (rc == MAPH_OK && job->keep > 0) backups_prune(job->store_name, job->keep, job->file);
   bool rewritten =
       rc == MAPH_OK && rewrites(job->kind) && maph_rewritten(store->m, &result) == MAPH_OK;
   if (rewritten && job->kind != BACKUP) store_forget(store);
@@ -286,7 +233,8 @@ static bool keep_range(job *job) {
   return true;
 }
 
-/* A job for what is asked; NULL: no memory. */
+/* A job for what is asked; NULL: no memory.  jobs_mutex is held, and a store has one rewrite at a
+** time: so until a backup is done nobody else looks for a name of its store. */
 static job *job_make(store *store, const job *asked) {
   job *job = malloc(sizeof *job);
   if (job == NULL) return NULL;
@@ -296,7 +244,7 @@ static job *job_make(store *store, const job *asked) {
   job->began_us = now_us();
   strcpy(job->store_name, store->name);
   if (job->kind == BACKUP && job->file[0] == 0)
-    name_by_time(job->file, sizeof job->file, store->name);
+    backups_name_by_time(job->file, sizeof job->file, store->name);
   if (keep_range(job)) return job;
   job_free(job);
   return NULL;
@@ -527,13 +475,13 @@ void store_backup(request *request) {
   int trouble;
   if (!name_backup(request, asked.file, sizeof asked.file) || !read_keep(request, &asked.keep))
     return;
-  if ((trouble = backup_folder()) == ENOSPC || trouble == EDQUOT)
+  if ((trouble = backups_make_folder()) == ENOSPC || trouble == EDQUOT)
     reply_problem(request, 507, maph_code(MAPH_FULL),
                   "the folder for backups cannot be made: the disk is full");
   else if (trouble != 0)
     reply_problem(request, 500, "io_error", "the folder for backups cannot be made: %s",
                   strerror(trouble));
-  else if (asked.file[0] && backup_exists(asked.file))
+  else if (asked.file[0] && backups_exists(asked.file))
     reply_problem(request, 409, "backup_exists", "there is a backup of that name");
   else
     run_job(request, &asked);
@@ -607,11 +555,9 @@ const char *jobs_outcome_name(int outcome) {
 
 /* Who asks after a restart for a job of before is not answered with another. */
 void jobs_start(void) {
-  char backups[PATH_ROOM];
   clock_condition(&job_ended);
   last_id = wall_ms();
-  backup_path(backups, "");
-  leftovers_remove(backups);
+  backups_start();
 }
 
 /* A job that works hears of it by its progress, and one that waits for another process's writer by

@@ -23,6 +23,8 @@
 #include "routes/metrics.h"
 #include "routes/bucket.h"
 #include "routes/replica.h"
+#include "store/folder.h"
+#include "store/openings.h"
 
 enum { ROUTE_SLOTS = 64, STATUSES = 48, BUCKETS = 15 };
 static const uint64_t bucket_us[BUCKETS] = { 5,     10,    25,     50,      100,
@@ -73,7 +75,7 @@ void health_show(request *request) {
 /* While draining a request does not get this far: it is answered 503 at once.  No store is asked: a
 ** probe costs three system calls. */
 void ready_show(request *request) {
-  int trouble = stores_folder_trouble(!option.read_only);
+  int trouble = folder_trouble(!option.read_only);
   if (maph_guarded(NULL)) {
     reply_problem(request, 503, "file_truncated",
                   "the file of a store that is open was shortened or made immutable, or its disk "
@@ -178,7 +180,7 @@ static void show_server(buffer *buffer) {
   one(buffer, "maph_disk_full", "gauge", "1: it has no room for writes; deletes still go.",
       room_is_full());
   one(buffer, "maph_stores_unopenable", "gauge", "Stores of the folder that could not be opened.",
-      stores_unopenable());
+      openings_failed());
   one(buffer, "maph_writes_total", "counter", "Puts and deletes committed.", counts.writes);
   one(buffer, "maph_durable_writes_total", "counter",
       "Of those, on disk before they were answered.", counts.durable_writes);

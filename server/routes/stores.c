@@ -17,6 +17,7 @@
 #include "routes/handling.h"
 #include "routes/replica.h"
 #include "store/bucket.h"
+#include "store/folder.h"
 
 enum { CREATE_BODY_MAX = 65536, EXPECTED_KEYS_MAX = 10000000, INDEX_BYTES_MOST = 25 };
 
@@ -56,7 +57,7 @@ static void list_one(buffer *buffer, const char *name) {
 
 void stores_list(request *request) {
   size_t count;
-  char **names = stores_names(&count);
+  char **names = folder_names(&count);
   buffer *buffer = request->reply.body;
   if (names == NULL) {
     reply_no_folder(request, false, errno);
@@ -178,7 +179,7 @@ void store_create(request *request) {
     reply_problem(request, 409, "store_exists", "there is a store of that name");
   else if (option.read_only)
     reply_problem(request, 403, "read_only", "this server was started with --read-only");
-  else if (rc == MAPH_CANTOPEN && (trouble = stores_folder_trouble(false)) != 0)
+  else if (rc == MAPH_CANTOPEN && (trouble = folder_trouble(false)) != 0)
     reply_no_folder(request, false, trouble);
   else
     reply_maph(request, rc, NULL);

@@ -1,27 +1,22 @@
 /*
 ** stores.c - the stores that are open, and making and deleting them.
 **
-** A store is DIR/NAME.maph.  It is opened at its first use (those there at start by a thread of
-** their own, so that one which must be recovered, or which another process has to itself, keeps
-** nobody from the others; at most half of the files that may be open go to them), once, for reading
-** and writing with verified reads, and stays open; where it may only be read it is opened for
-** reading, and for writing when what stood in the way is gone, which is tried each second by the
-** requests for it.  The table holds one reference and each request one: a store that is deleted
-** leaves the table at once, and its handle is closed by the last request that uses it.  A handle
-** keeps what it mapped until it is closed, so a store whose file was rewritten is forgotten and
-** opened anew; so is one whose name leads elsewhere, since rm, or mv of a backup, leaves no mark in
-** the file: each request that writes looks, those that read each 20 ms, and what nobody asks for is
-** looked at each second.
+** A store is DIR/NAME.maph.  It is opened at its first use (folder.c asks for those that are there
+** at start), once, for reading and writing with verified reads, and stays open; where it may only
+** be read it is opened for reading, and for writing when what stood in the way is gone, which is
+** tried each second by the requests for it.  The table holds one reference and each request one: a
+** store that is deleted leaves the table at once, and its handle is closed by the last request
+** that uses it.  A handle keeps what it mapped until it is closed, so a store whose file was
+** rewritten is forgotten and opened anew; so is one whose name leads elsewhere, since rm, or mv of
+** a backup, leaves no mark in the file: each request that writes looks, those that read each 20
+** ms, and what nobody asks for is looked at each second.
 **
 ** Nothing outside DIR is reachable: names hold no slash and begin with a letter or digit, and only
 ** regular files are opened, never what a link points to.
 **
 ** Locking: table_lock for the table, never held during input or output, nor while a handle is
-** opened or closed.  Whoever opens a store says so in `openings`, and only whoever wants that very
-** store waits for it.
+** opened or closed.  Whoever opens a store says so to openings.c.
 */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -38,30 +32,14 @@
 #include "base/uri.h"
 #include "base/waits.h"
 #include "store/follow.h"
-#include "store/leftovers.h"
 #include "store/names.h"
+#include "store/openings.h"
 #include "store/stores.h"
 #include "store/versions.h"
 
-enum {
-  BUCKETS = 256,
-  NAMES_MAX = 100000,
-  OPENING_LEAST_MS = 1000,
-  RETRY_US = 1000000,
-  LOOK_US = 20000
-};
+enum { BUCKETS = 256, RETRY_US = 1000000, LOOK_US = 20000 };
 static store *table[BUCKETS];
 static pthread_rwlock_t table_lock = PTHREAD_RWLOCK_INITIALIZER;
-
-/* A store that somebody opens just now; it lies on that thread's stack. */
-typedef struct opening {
-  const char *name;
-  size_t size;
-  struct opening *next;
-} opening;
-static opening *openings;
-static pthread_mutex_t openings_mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t opening_ended;
 
 static unsigned bucket_of(const char *name, size_t size) {
   uint32_t h = 2166136261u;
@@ -138,39 +116,6 @@ static void insert(store *store) {
   pthread_rwlock_unlock(&table_lock);
 }
 
-/* Names whose files could not be opened; openings_mutex. */
-typedef struct failure {
-  char name[72];
-  struct failure *next;
-} failure;
-static failure *failures;
-
-/* Note whether a name could be opened, or is not there any more. */
-static void note_opening(const char *name, size_t size, bool failed) {
-  failure **at = &failures, *failure;
-  pthread_mutex_lock(&openings_mutex);
-  while (*at && (strlen((*at)->name) != size || memcmp((*at)->name, name, size) != 0))
-    at = &(*at)->next;
-  failure = *at;
-  if (failure && !failed) {
-    *at = failure->next;
-    free(failure);
-  } else if (failure == NULL && failed && (failure = calloc(1, sizeof *failure)) != NULL) {
-    memcpy(failure->name, name, size);
-    failure->next = failures;
-    failures = failure;
-  }
-  pthread_mutex_unlock(&openings_mutex);
-}
-
-uint64_t stores_unopenable(void) {
-  uint64_t n = 0;
-  pthread_mutex_lock(&openings_mutex);
-  for (const failure *failure = failures; failure; failure = failure->next) n++;
-  pthread_mutex_unlock(&openings_mutex);
-  return n;
-}
-
 /* Open it into the table; the name is in `openings`. */
 static int open_store(const char *name, size_t size, store **result) {
   char path[4096], obstacle[sizeof(*result)->obstacle];
@@ -187,42 +132,6 @@ static int open_store(const char *name, size_t size, store **result) {
   store_hold(*result);
   insert(*result);
   return MAPH_OK;
-}
-
-static bool is_being_opened(const char *name, size_t size) {
-  const opening *opening = openings;
-  while (opening && (opening->size != size || memcmp(opening->name, name, size) != 0))
-    opening = opening->next;
-  return opening != NULL;
-}
-
-/* When nobody else opens that store any more, we do.  False: that lasts longer than one may
-** wait. */
-static bool opening_begin(opening *mine) {
-  uint64_t wait_ms =
-      option.busy_timeout_ms > OPENING_LEAST_MS ? option.busy_timeout_ms : OPENING_LEAST_MS;
-  struct timespec until = clock_after(wait_ms / 1000);
-  bool waits, may_wait = waits_enter(WAIT_OPEN, NULL);
-  pthread_mutex_lock(&openings_mutex);
-  while ((waits = is_being_opened(mine->name, mine->size)) && may_wait
-         && pthread_cond_timedwait(&opening_ended, &openings_mutex, &until) == 0)
-    ;
-  if (!waits) {
-    mine->next = openings;
-    openings = mine;
-  }
-  pthread_mutex_unlock(&openings_mutex);
-  if (may_wait) waits_leave(WAIT_OPEN, NULL);
-  return !waits;
-}
-
-static void opening_end(const opening *mine) {
-  opening **at = &openings;
-  pthread_mutex_lock(&openings_mutex);
-  while (*at != mine) at = &(*at)->next;
-  *at = mine->next;
-  pthread_cond_broadcast(&opening_ended);
-  pthread_mutex_unlock(&openings_mutex);
 }
 
 /* A handle that moved on to a rewritten file still holds the old one, so that no other can have its
@@ -342,7 +251,7 @@ store *store_acquire(const char *name, size_t size, bool to_read, int *rc) {
   }
   store = in_table(name, size, false);
   if (store == NULL) *rc = open_store(name, size, &store);
-  note_opening(name, size, *rc != MAPH_OK && *rc != MAPH_NOTFOUND);
+  opening_note(name, size, *rc != MAPH_OK && *rc != MAPH_NOTFOUND);
   opening_end(&mine);
   return store;
 }
@@ -445,81 +354,7 @@ store *store_next(store *after) {
   return store;
 }
 
-/* ----------------------------------------------------------------------------------- the folder */
-static int by_text(const void *a, const void *b) {
-  return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-char **stores_names(size_t *count) {
-  DIR *dir = opendir(option.data);
-  struct dirent *e;
-  char **names = NULL;
-  *count = 0;
-  if (dir == NULL) return NULL;
-  names = calloc(NAMES_MAX, sizeof *names);
-  while (names && *count < NAMES_MAX && (e = readdir(dir)) != NULL) {
-    size_t size = strlen(e->d_name);
-    if (size <= 5 || strcmp(e->d_name + size - 5, ".maph") != 0
-        || !store_name_valid(e->d_name, size - 5))
-      continue;
-    names[*count] = strndup(e->d_name, size - 5);
-    if (names[*count]) ++*count;
-  }
-  closedir(dir);
-  if (names) qsort(names, *count, sizeof *names, by_text);
-  return names;
-}
-
-int stores_folder_trouble(bool to_write) {
-  return faccessat(AT_FDCWD, option.data, to_write ? R_OK | W_OK | X_OK : R_OK | X_OK, AT_EACCESS)
-                 == 0
-             ? 0
-             : errno;
-}
-
-static char **names_at_start;
-static size_t names_count, names_to_open;
-static pthread_t opener;
-static bool opener_started;
-static atomic_bool opener_stop;
-
-static void *open_all(void *unused) {
-  (void)unused;
-  for (size_t i = 0; i < names_count; i++) {
-    int rc = MAPH_NOTFOUND;
-    store *store = i >= names_to_open || atomic_load(&opener_stop)
-                       ? NULL
-                       : store_acquire(names_at_start[i], strlen(names_at_start[i]), false, &rc);
-    if (store == NULL && rc != MAPH_NOTFOUND)
-      log_line("store %s cannot be opened: %s", names_at_start[i], store_errmsg(rc, NULL));
-    store_release(store);
-    free(names_at_start[i]);
-  }
-  free(names_at_start);
-  return NULL;
-}
-
-bool stores_find(void) {
-  clock_condition(&opening_ended);
-  if (!option.read_only) leftovers_remove(option.data);
-  names_at_start = stores_names(&names_count);
-  if (names_at_start == NULL)
-    fprintf(stderr, "maph-server: cannot read the folder %s: %s\n", option.data, strerror(errno));
-  return names_at_start != NULL;
-}
-
-size_t stores_found(void) { return names_count; }
-
-int stores_start(uint64_t files) {
-  names_to_open = files / 2 < names_count ? (size_t)files / 2 : names_count;
-  opener_started = pthread_create(&opener, NULL, open_all, NULL) == 0;
-  return opener_started ? 0 : 1;
-}
-
 void stores_close_all(void) {
-  atomic_store(&opener_stop, true);
-  if (opener_started) pthread_join(opener, NULL);
-  opener_started = false;
   for (unsigned b = 0; b < BUCKETS; b++) {
     while (table[b]) store_forget(table[b]);
   }
@@ -583,6 +418,6 @@ int store_delete(const char *name, size_t size, int *trouble) {
     rc = maph_destroy(path, (int)option.busy_timeout_ms);
     if (no_store(path, rc) && (*trouble = name_remove_file(path)) == 0) rc = MAPH_OK;
   }
-  if (rc == MAPH_OK) note_opening(name, size, false);
+  if (rc == MAPH_OK) opening_note(name, size, false);
   return rc;
 }

@@ -15,7 +15,7 @@ typedef struct store {
   char name[72];
   maph *m;
   bool read_only;
-  bool replica; /* its versions are given: a follower alone writes it */
+  bool replica;            /* its versions are given: a follower alone writes it */
   atomic_uint references;  /* the table's and the requests' */
   wait_place waiting;      /* writers, for their turn or the disk */
   atomic_bool written;     /* since the last background sync */
@@ -32,18 +32,7 @@ typedef struct store {
   struct store *next;
 } store;
 
-/* At start: which there are; false: no such folder, which was said. */
-bool stores_find(void);
-size_t stores_found(void); /* how many those were */
-/* Begin to open those, as many as that many open files allow; one that cannot be opened is reported
-** and tried again at its first use. */
-int stores_start(uint64_t files);
-/* Why stores cannot be found now, or made, as errno; 0: they can. */
-int stores_folder_trouble(bool to_write);
 void stores_close_all(void);
-/* The names of the stores in the folder, sorted; NULL when it cannot be read (errno).  Free each,
-** and the array. */
-char **stores_names(size_t *count);
 /* The store of that name, opened if need be; release it.  NULL: *rc is MAPH_NOTFOUND, MAPH_MISUSE
 ** (name), STORE_OPENING (another request opens it for long already) or why it cannot be opened. */
 enum { STORE_OPENING = -1, STORE_CROWDED = -2 }; /* the latter: so many writers wait for it */
@@ -64,8 +53,6 @@ void store_forget(store *store);
 /* Forget those whose file was rewritten, replaced or removed: the old file goes when its last user
 ** does. */
 void stores_renew(void);
-/* How many names lead to a file that could not be opened when that was tried last. */
-uint64_t stores_unopenable(void);
 bool store_file_exists(const char *name, size_t size);
 /* Walks the open ones; releases `after`, acquires what it returns. */
 store *store_next(store *after);

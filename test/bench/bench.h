@@ -205,6 +205,10 @@ void report_markdown(const set_results *sets, int n, FILE *out);
 /* Processor, processors, memory, kernel, page size, in one line. */
 const char *machine_line(void);
 uint64_t machine_memory(void); /* bytes that can be had now */
+/* Before a store is filled.  A virtual machine's host takes back what lies free for some seconds,
+** in blocks of 2 MiB, and to give a page again costs it up to tenths of a millisecond: that is
+** paid here, so that it is in nobody's figure. */
+void memory_settle(void);
 
 /* ----------------------------------------------------------------------------------------- sets */
 typedef struct set {

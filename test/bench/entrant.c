@@ -43,6 +43,7 @@ double entrant_load(bench *bench, entrant *entrant, level at) {
   entrant_drop(entrant);
   folder_make(entrant->folder);
   folder_settle(bench->folder);
+  memory_settle();
   key_set_init(&batch, LOAD_BATCH, 1);
   entrant->store = entrant->peer->create(entrant->folder, at);
   for (uint32_t done = 0; done < workload->keys; done += batch.n) {

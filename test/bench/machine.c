@@ -4,6 +4,8 @@
 */
 #include "bench.h"
 
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -40,4 +42,15 @@ uint64_t machine_memory(void) {
   }
   if (f) fclose(f);
   return (uint64_t)kib * 1024;
+}
+
+/* As much as a store of all keys takes twice, of what can be had. */
+void memory_settle(void) {
+  uint64_t most = machine_memory() / 2, bytes = 2 * (peer_hint.bytes + 64 * peer_hint.keys);
+  if (bytes > most) bytes = most;
+  char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return;
+  madvise(p, bytes, MADV_HUGEPAGE);
+  memset(p, 1, bytes);
+  munmap(p, bytes);
 }

@@ -87,6 +87,7 @@ static void open_database(sql *sql) {
   char path[600];
   folder_make(sql->e->fresh);
   folder_settle(sql->b->folder);
+  memory_settle();
   snprintf(path, sizeof path, "%s/sql.sqlite", sql->e->fresh);
   must(sql, sqlite3_open(path, &sql->db), "open");
   run(sql, "PRAGMA journal_mode=WAL; PRAGMA cache_size=-262144; PRAGMA synchronous=off");

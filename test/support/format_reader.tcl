@@ -331,6 +331,35 @@ proc key_word {key shared} {
   binary scan [string range $key $shared [expr {$shared+7}]][string repeat \0 8] Wu word
   return $word
 }
+# Of a dense leaf: what it keeps of each entry's word, {first shift part}, and the bits of each
+# place; its size behind them.
+proc read_groups {at n word_size bits} {
+  set words {}
+  for {set i 0} {$i<$n} {incr i} {
+    set group [expr {$at+80+($i/16)*($word_size+16)}]
+    set shift [byte [expr {$group+$word_size}]]
+    lappend words [list [number $group $word_size] $shift \
+        [expr {$i%16==0 ? 0 : [byte [expr {$group+$word_size+$i%16}]]}]]
+    if {$i==$n-1} {
+      set unused [expr {15-$i%16}]
+      if {[bytes [expr {$group+$word_size+$i%16+1}] $unused] ne [string repeat \0 $unused]} {
+        error "zeros in the last group of $at"
+      }
+    }
+  }
+  set from [expr {$at+80+($n+15)/16*($word_size+16)}]
+  set size [expr {($n*$bits+7)/8}]
+  # Its first byte is the lowest: as one number.
+  set all [number $from $size]
+  if {$all>>$n*$bits!=0} {error "zeros behind the places of $at"}
+  set places {}
+  for {set i 0} {$i<$n} {incr i} {
+    set place [expr {[word [expr {$at+64}]]+8*($i*[word [expr {$at+72}]]>>16)}]
+    set place [expr {($place+8*($all>>$i*$bits & (1<<$bits)-1)) & 0xFFFFFFFFFFFFFFFF}]
+    lappend places $place
+  }
+  list $words $places [expr {$from+$size-$at}]
+}
 # A node's head, words and places; an error names what is wrong.
 proc read_node {at salt} {
   if {[word $at]!=[summed $at 8 56 $salt]} {error "sum of the node at $at"}
@@ -345,25 +374,35 @@ proc read_node {at salt} {
     set first [word [expr {$at+56}]]
   }
   set size [expr {64+($word_size+$place_size)*$n+8-$place_size}]
+  set zeros [expr {8-$place_size}]
+  set dense [byte [expr {$at+51}]]
+  if {$dense} {
+    lassign [read_groups $at $n $word_size $place_size] words places size
+    incr size [set zeros 8]
+  }
   if {[word [expr {$at+40}]]!=[summed $at 64 [expr {$size-64}] $salt]} {
     error "sum of the entries at $at"
   }
   if {$wide && [bytes [expr {$at+49}] 15] ne [string repeat \0 15]} {error "zeros at $at"}
-  if {[byte [expr {$at+51}]]!=0} {error "a byte of zeros at $at"}
-  set zeros [expr {8-$place_size}]
+  if {$dense>1} {error "a byte of zeros at $at"}
   if {[bytes [expr {$at+$size-$zeros}] $zeros] ne [string repeat \0 $zeros]} {
     error "zeros at the end of $at"
   }
-  set words {}
-  set places {}
-  for {set i 0} {$i<$n} {incr i} {
+  if {!$dense} {set words [set places {}]}
+  for {set i 0} {$i<$n && !$dense} {incr i} {
     lappend words [number [expr {$at+64+$word_size*$i}] $word_size]
     set place [number [expr {$at+64+$word_size*$n+$place_size*$i}] $place_size]
     lappend places [expr {$base+$place*8}]
   }
   dict create from [word [expr {$at+8}]] to [word [expr {$at+16}]] keys [word [expr {$at+24}]] \
       shared [half [expr {$at+36}]] is_root [byte [expr {$at+48}]] words $words places $places \
-      wide $wide kept $kept first $first
+      wide $wide kept $kept first $first dense $dense
+}
+# Is that what a leaf has of the word of a key?
+proc agrees {leaf has word} {
+  if {![dict get $leaf dense]} {return [expr {$has==$word}]}
+  lassign $has first shift part
+  expr {$word>=$first && ($word-$first)>>$shift==$part}
 }
 # Whose words they are: the kept bits of a key's word; an error where the others are not those of
 # the first.
@@ -383,13 +422,14 @@ proc packed {node word} {
 }
 proc check_leaf {leaf at records} {
   set before {}
-  incr ::leaves([expr {[dict get $leaf wide] ? "wide" : "narrow"}])
+  set form [expr {[dict get $leaf dense] ? "dense" : "narrow"}]
+  incr ::leaves([expr {[dict get $leaf wide] ? "wide" : $form}])
   foreach word [dict get $leaf words] place [dict get $leaf places] {
     set record [dict get $records $place]
     set key [dict get $record key]
     if {[dict get $record kind]!=1 || [dict get $record prev]!=0} {error "no first record: $place"}
     if {$place<[dict get $leaf from] || $place>=[dict get $leaf to]} {error "$place is outside"}
-    if {$word!=[packed $leaf [key_word $key [dict get $leaf shared]]]} {
+    if {![agrees $leaf $word [packed $leaf [key_word $key [dict get $leaf shared]]]]} {
       error "word of $place in $at"
     }
     if {$before ne {}} {

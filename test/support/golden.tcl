@@ -9,13 +9,15 @@
 #   7  a perfect hash, records of one size, in their short form
 #   8  a perfect hash, records of many kinds, in their short form
 #   9  keys in order, as 2, in narrow leaves
+#  10  a perfect hash, as 7, and keys in order in dense leaves
+#  11  keys in order, as 2, but compacted, in dense leaves, and then written to
 #
 # Every kind of record, small, the same bytes on every machine: random numbers and time come from
 # hooks, and the words that name this machine are cleared.  A file of a release is never made again:
 # a change of the format gets a file of its own beside it.  How many runs there are, and how large,
-# is not of the format: 2 to 4 and 9 come out otherwise where the library makes other ones.  2 to 4
-# are what the library made before it knew narrow leaves, 5 and 6 before it knew the short form; now
-# it makes 9, 7 and 8 of the same as 2, 5 and 6.
+# is not of the format: 2 to 4, 9 and 11 come out otherwise where the library makes other ones.
+# 2 to 4, 7 and 8 are what the library made before it knew narrow leaves, 5 and 6 before it knew the
+# short form too; now it makes 9 of the same as 2, and 10 of the same as 5 and 7.
 lassign [concat $argv 1] file which
 maph_hook random 20240229
 maph_hook now_ns 1709164800000000000
@@ -190,6 +192,19 @@ proc make_frozen {mixed} {
     $::t put [frozen_key 2] two
   }
 }
+proc make_dense {} {
+  global m
+  make_order
+  maph_hook leaf 100
+  $m compact
+  maph_hook leaf 8
+  for {set i 900} {$i<940} {incr i} {$m put [ordered_key $i] [string repeat . [expr {$i%90}]]}
+  $m tidy
+  lose_power
+  for {set i 940} {$i<970} {incr i} {$m put [ordered_key $i] $i}
+  for {set i 905} {$i<930} {incr i 3} {$m delete [ordered_key $i]}
+  $m put tail/3 tail
+}
 proc make_spaces {} {
   global m file
   set m [maph open $file -durability off]
@@ -211,7 +226,11 @@ switch $which {
     maph_hook leaf 8
     make_spaces
   }
-  5 - 7 {make_frozen 0}
+  11 {
+    maph_hook leaf 8
+    make_dense
+  }
+  5 - 7 - 10 {make_frozen 0}
   6 - 8 {make_frozen 1}
 }
 $m close

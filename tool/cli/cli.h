@@ -8,7 +8,7 @@
 **     command help  one table of commands and one of options: parsing, help and completion come
 **       from it
 **     store                       opening, and what to say when the store fails
-**     row ndjson csv form         an entry to be put, and the formats it is read from
+**     row columns ndjson csv form an entry to be put, and the formats it is read from
 **     output input  standard output or a file; bytes, lines and fields in bounded memory
 **     beside                      a file that appears whole or not at all
 **     progress message            the terminal
@@ -260,6 +260,24 @@ enum taken csv_record(input *in, record *record);
 /* fields with the escapes of output_escaped */
 enum taken tsv_record(input *in, record *record);
 void record_free(record *record);
+
+/* --------------------------------------------------------------- Interface to code in columns.c */
+/* Zeroed until it is planned. */
+typedef struct column_plan {
+  const arguments *args;
+  const char *source;  /* for messages */
+  struct column *list; /* each with its name and its meaning */
+  size_t count, room;
+} column_plan;
+enum { COLUMNS_SENTENCE_ROOM = 128 };
+/* What each column means, by the names in the header or of --columns; header NULL: there is none.
+** False: said why */
+bool columns_plan(column_plan *columns, const arguments *args, const char *source,
+                  const record *header);
+/* A record as a row, with its bytes in the arena.  NULL, or what is wrong with it. */
+const char *columns_row(const column_plan *columns, const record *rec, arena *arena, row *row,
+                        char room[COLUMNS_SENTENCE_ROOM]);
+void columns_free(column_plan *columns);
 
 /* ------------------------------------------------------------------ Interface to code in form.c */
 /* What a file that begins so is, where that is no text to import, and what to do; NULL: it may

@@ -10,9 +10,6 @@
 ** transactions.  So does what follows the first line that has a condition.  A mistake, a signal or
 ** a failing store ends the import with the group that was being collected dropped, and a sentence
 ** that says what stays.
-**
-** Rows of CSV and TSV: what a column means comes from its name (plan_columns).  With no column for
-** the value, the other columns of the row become a JSON object of strings.
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +17,6 @@
 #include "cli.h"
 
 enum { BYTES_MOST = 64 * 1024 * 1024, GROUP_ATOMIC = 10000, SLOW_MS = 5000 };
-
-enum meaning { KEY, VALUE, TYPE, MEDIA_TYPE, EXPIRES_AT, TTL, KEY_TYPE, LET_PASS, MEMBER };
-typedef struct column {
-  char *name;
-  enum meaning meaning;
-} column;
 
 typedef struct import {
   const arguments *args;
@@ -40,8 +31,7 @@ typedef struct import {
   uint64_t *lines; /* of each row; for messages */
   size_t n, room;
   arena arena;
-  column *columns;
-  size_t column_count, column_room;
+  column_plan columns; /* of CSV, TSV */
   /* put_line: the last one that was put */
   uint64_t put, skipped, wrong, transactions, put_line;
 } import;
@@ -211,250 +201,19 @@ static bool import_ndjson(import *import, input *in) {
 }
 
 /* ------------------------------------------------------------------------------------- CSV, TSV */
-static bool add_column(import *import, maph_slice name) {
-  if (name.size && memchr(name.data, 0, name.size)) {
-    complain("%s: a column's name holds a NUL byte: is it text in UTF-8?", import->source);
-    return false;
-  }
-  size_t room = import->column_count < import->column_room ? import->column_room
-                                                           : 2 * import->column_room + 16;
-  column *more =
-      room == import->column_room ? import->columns : realloc(import->columns, room * sizeof *more);
-  if (more) {
-    import->columns = more;
-    import->column_room = room;
-    more[import->column_count].name = strndup(name.data, name.size);
-  }
-  if (more == NULL || more[import->column_count].name == NULL) {
-    complain("out of memory");
-    return false;
-  }
-  import->column_count++;
-  return true;
-}
-
-static bool name_columns(import *import, const record *header, const char *list) {
-  if (list == NULL && header) {
-    for (size_t k = 0; k < header->fields; k++)
-      if (!add_column(import, header->field[k])) return false;
-    return true;
-  }
-  for (const char *p = list ? list : "key,value";; p++) {
-    size_t size = strcspn(p, ",");
-    if (!add_column(import, maph_bytes(p, size))) return false;
-    p += size;
-    if (*p == 0) return true;
-  }
-}
-
-static long column_named(const import *import, const char *name) {
-  long found = -1;
-  for (size_t k = 0; k < import->column_count; k++) {
-    if (strcmp(import->columns[k].name, name) != 0) continue;
-    if (found >= 0) {
-      complain("%s: two columns are named %s", import->source, name);
-      return -2;
-    }
-    found = (long)k;
-  }
-  return found;
-}
-
-static bool meaning_of(import *import, column *column, bool has_value) {
-  static const struct {
-    const char *name;
-    enum meaning meaning;
-  } known[] = {
-    { "type", TYPE },     { "media_type", MEDIA_TYPE }, { "expires_at", EXPIRES_AT },
-    { "ttl", TTL },       { "key_type", KEY_TYPE },     { "version", LET_PASS },
-    { "size", LET_PASS },
-  };
-  if (!has_value) {
-    column->meaning = MEMBER;
-    return true;
-  }
-  column->meaning = LET_PASS;
-  for (size_t k = 0; k < sizeof known / sizeof known[0]; k++) {
-    if (strcmp(column->name, known[k].name) != 0) continue;
-    column->meaning = known[k].meaning;
-    return true;
-  }
-  if (import->args->value_column) return true;
-  complain("%s: there is no use for the column %s; --value-column value lets such columns be",
-           import->source, column->name);
-  return false;
-}
-
-static int by_name(const void *a, const void *b) {
-  return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Of the columns that are used. */
-static bool names_differ(const import *import) {
-  char **names = malloc(import->column_count * sizeof *names), *twice = NULL;
-  size_t n = 0;
-  if (names == NULL) {
-    complain("out of memory");
-    return false;
-  }
-  for (size_t k = 0; k < import->column_count; k++)
-    if (import->columns[k].meaning != LET_PASS) names[n++] = import->columns[k].name;
-  qsort(names, n, sizeof *names, by_name);
-  for (size_t k = 1; k < n && twice == NULL; k++)
-    if (strcmp(names[k - 1], names[k]) == 0) twice = names[k];
-  if (twice) complain("%s: two columns are named %s", import->source, twice);
-  free(names);
-  return twice == NULL;
-}
-
-static bool plan_columns(import *import, const record *header) {
-  const char *key_name = import->args->key_column ? import->args->key_column : "key",
-             *value_name = import->args->value_column ? import->args->value_column : "value";
-  long key, value;
-  if (!name_columns(import, header, import->args->columns)) return false;
-  key = column_named(import, key_name);
-  value = column_named(import, value_name);
-  if (key == -2 || value == -2) return false;
-  if (key < 0) {
-    complain("%s: no column is named %s; --key-column NAME says which is the key", import->source,
-             key_name);
-    return false;
-  }
-  if (value < 0 && import->args->value_column) {
-    complain("%s: no column is named %s", import->source, value_name);
-    return false;
-  }
-  if (key == value) {
-    complain("%s: one column cannot be both key and value", import->source);
-    return false;
-  }
-  if (import->column_count == 1) {
-    complain("%s: there is no column but the key: nothing to put as its value", import->source);
-    return false;
-  }
-  for (size_t k = 0; k < import->column_count; k++) {
-    column *column = &import->columns[k];
-    if ((long)k == key)
-      column->meaning = KEY;
-    else if ((long)k == value)
-      column->meaning = VALUE;
-    else if (!meaning_of(import, column, value >= 0))
-      return false;
-  }
-  return names_differ(import);
-}
-
-static const char *read_number(maph_slice field, uint64_t *number) {
-  char text[24];
-  if (field.size >= sizeof text) return "that is not a whole number";
-  memcpy(text, field.data, field.size);
-  text[field.size] = 0;
-  return number_parse(text, COUNT, number) ? NULL : "expires_at and ttl are whole numbers";
-}
-
-static const char *read_name(maph_slice field, int (*from_name)(const char *), int *type) {
-  char text[16] = "";
-  if (field.size < sizeof text) memcpy(text, field.data, field.size);
-  *type = from_name(text);
-  if (*type >= 0) return NULL;
-  return from_name == entry_type_from_name ? "type is blob, text, json, integer, real or null"
-                                           : "key_type is bytes, text or blob";
-}
-
-static const char *read_field(import *import, enum meaning meaning, maph_slice field, row *row) {
-  const char *mistake;
-  uint64_t number;
-  if (meaning != KEY && meaning != VALUE && field.size == 0) return NULL;
-  switch (meaning) {
-    case KEY: return arena_copy(&import->arena, field, &row->key) ? NULL : "out of memory";
-    case VALUE: return arena_copy(&import->arena, field, &row->value) ? NULL : "out of memory";
-    case MEDIA_TYPE:
-      return arena_copy(&import->arena, field, &row->media_type) ? NULL : "out of memory";
-    case TYPE: return read_name(field, entry_type_from_name, &row->type);
-    case KEY_TYPE: return read_name(field, entry_key_type_from_name, &row->key_type);
-    case EXPIRES_AT: return read_number(field, &row->expires);
-    case TTL:
-      mistake = read_number(field, &number);
-      return mistake ? mistake : row_ttl(number, row);
-    default: return NULL;
-  }
-}
-
-static void escape_json(char **out, maph_slice text) {
-  static const char digits[] = "0123456789abcdef";
-  const unsigned char *p = text.data, *end = p + text.size;
-  char *to = *out;
-  *to++ = '"';
-  for (; p < end; p++) {
-    if (*p == '"' || *p == '\\') {
-      *to++ = '\\';
-      *to++ = (char)*p;
-    } else if (*p >= 0x20)
-      *to++ = (char)*p;
-    else {
-      memcpy(to, "\\u00", 4);
-      to[4] = digits[*p >> 4];
-      to[5] = digits[*p & 15];
-      to += 6;
-    }
-  }
-  *to++ = '"';
-  *out = to;
-}
-
-/* The row's members as a JSON object of strings. */
-static const char *make_object(import *import, const record *rec, row *row) {
-  size_t room = 2;
-  char *out, *start;
-  for (size_t k = 0; k < rec->fields; k++)
-    room += 6 * (strlen(import->columns[k].name) + rec->field[k].size) + 6;
-  if ((out = start = arena_take(&import->arena, room)) == NULL) return "out of memory";
-  *out++ = '{';
-  for (size_t k = 0; k < rec->fields; k++) {
-    if (import->columns[k].meaning != MEMBER) continue;
-    if (!utf8_valid(rec->field[k]) || !utf8_valid(maph_str(import->columns[k].name)))
-      return "a field that goes into JSON is not UTF-8";
-    if (out - start > 1) *out++ = ',';
-    escape_json(&out, maph_str(import->columns[k].name));
-    *out++ = ':';
-    escape_json(&out, rec->field[k]);
-  }
-  *out++ = '}';
-  row->value = maph_bytes(start, (size_t)(out - start));
-  row->type = MAPH_JSON;
-  return NULL;
-}
-
-static const char *read_record(import *import, const record *rec, row *row, char *room,
-                               size_t room_size) {
-  const char *mistake = NULL;
-  bool members = true;
-  if (rec->fields != import->column_count) {
-    snprintf(room, room_size, "%zu fields, where there are %zu columns", rec->fields,
-             import->column_count);
-    return room;
-  }
-  row->type = -1;
-  for (size_t k = 0; k < rec->fields && mistake == NULL; k++) {
-    if (import->columns[k].meaning == VALUE) members = false;
-    mistake = read_field(import, import->columns[k].meaning, rec->field[k], row);
-  }
-  if (mistake == NULL && members) mistake = make_object(import, rec, row);
-  if (mistake) return mistake;
-  if (row->type < 0) row->type = entry_type_of_bytes(row->value);
-  return row_check(row);
-}
-
 static bool goes_on(enum taken taken) { return taken == TAKEN || taken == TAKE_WRONG; }
 
 static bool import_records(import *import, input *in, enum taken (*next)(input *, record *)) {
   record rec;
-  char room[128];
+  char room[COLUMNS_SENTENCE_ROOM];
   bool ok = true;
   enum taken taken = TAKEN;
   memset(&rec, 0, sizeof rec);
   if (!import->args->no_header) taken = next(in, &rec);
-  if (taken == TAKEN) ok = plan_columns(import, import->args->no_header ? NULL : &rec);
+  if (taken == TAKEN) {
+    const record *header = import->args->no_header ? NULL : &rec;
+    ok = columns_plan(&import->columns, import->args, import->source, header);
+  }
   in->keeps_going = import->args->keep_going;
   while (ok && goes_on(taken) && !stop_asked() && goes_on(taken = next(in, &rec))) {
     const char *mistake;
@@ -463,7 +222,7 @@ static bool import_records(import *import, input *in, enum taken (*next)(input *
     if (rec.fields == 1 && rec.field[0].size == 0) continue;
     ok = (row = new_row(import, rec.line)) != NULL;
     if (!ok) break;
-    mistake = read_record(import, &rec, row, room, sizeof room);
+    mistake = columns_row(&import->columns, &rec, &import->arena, row, room);
     ok = mistake ? wrong_line(import, rec.line, mistake) : row_done(import);
     progress_show(in->taken, in->total, BYTES);
   }
@@ -633,8 +392,7 @@ static int import_into(import *import, const char *format, input *in, maph *from
 
 static void import_free(import *import) {
   arena_free(&import->arena);
-  for (size_t k = 0; k < import->column_count; k++) free(import->columns[k].name);
-  free(import->columns);
+  columns_free(&import->columns);
   free(import->rows);
   free(import->lines);
 }
