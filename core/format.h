@@ -38,14 +38,14 @@
 **                which hold what the generation before held then; changes since it can be read
 **                here.  0 in generation 1
 **       80   24  perfect hash: {offset of its extent's payload, its size, algorithm}; zeros: none
-**      104    8  shift of versions, where the required bit says so; else 0.  Users are shown each
+**      104    8  shift of versions, where required bit 2 says so; else 0.  Users are shown each
 **                version of the file with this added.  It is set when the file takes the name of
 **                another store, so that all it shows is above what that one gave out
-**      112   32  where the required bit says so, else 0: the short form (section 11): {sizes of its
+**      112   32  where required bit 8 says so, else 0: the short form (section 11): {sizes of its
 **                fields key size, value size, distance, 1 byte each; 1 byte: 1 where they have no
 **                flags, else 0; 4 bytes: stride or unit}, offset of the first frozen record, offset
 **                past the last, newest version
-**      144   16  where the required bit says so, else 0: the one size of keys, that of values, the
+**      144   16  where required bit 16 says so, else 0: the one size of keys, that of values, the
 **                flags of all, 4 bytes each; 4 bytes 0
 **      160   88  zeros, reserved
 **      248    8  checksum of bytes 0..247 with seed 0
@@ -273,19 +273,19 @@
 **   Dense, with words as those of narrow ones:
 **       64   16  start, step: the line from which places are counted
 **       80    +  of each 16 entries a group of W + 16 bytes: the word of its first; a shift of 1
-**                byte; of each of the 15 others a byte: (its word - the first's) >> shift.  Zeros
-**                for entries that are not there
+**                byte, 0..63; of each of the 15 others a byte: (its word - the first's) >> shift.
+**                Zeros for entries that are not there
 **        +    +  of each entry, number i, P bits, from bit i * P of these bytes on, which are one
 **                number: what is to be added to its place on a line.  The record's offset is
-**                start + 8 * (i * step >> 16) + 8 * these bits, modulo 2^64.  There are as many
-**                bytes as n * P bits need
+**                start + 8 * (i * step >> 16) + 8 * these bits, each modulo 2^64.  There are as
+**                many bytes as n * P bits need
 **        +    8  zeros
 **   Entries are in the order of their keys, as memcmp has it and then the length.  Words that are
 **   equal, in so far as they are kept, say nothing of it.
 **   All of it lies below `end` and is never changed.  `order` is stored (release) after the list,
 **   and loaded after `committed`.  Pads may cover it, as they may any index piece.
 **
-** 10. VERSIONS GIVEN BY THE WRITER, where the required bit says so.  The store is a copy of a
+** 10. VERSIONS GIVEN BY THE WRITER, where required bit 4 says so.  The store is a copy of a
 **    source that numbers its changes, and the numbers are the versions.  Its uuid is given too,
 **    names the source, and stays that of backups.
 **
@@ -299,9 +299,9 @@
 **    A rewritten file lacks entries whose expiry had passed, and the deletes of those that came
 **    after its base.
 **
-** 11. THE SHORT FORM of frozen records, where the required bit says so.  They are puts without
+** 11. THE SHORT FORM of frozen records, where required bit 8 says so.  They are puts without
 **    prev, link and alignment.  K, V and D are the sizes of three fields, which are the same in all
-**    (header, 112): K 0..2, V 0..4, D 0..6.  Where the required bit says so, and there alone, K or
+**    (header, 112): K 0..2, V 0..4, D 0..6.  Where required bit 16 says so, and there alone, K or
 **    V is 0, or there are no flags, one of these at least: then what all have is in the header
 **    (144), and 0 for each that has a field.  Flags that all have are not those of an expiry and
 **    of attributes.
@@ -323,10 +323,10 @@
 **    The PLACE of the one with number i is the offset of the first + 8 * i.  Wherever this text
 **    says offset of a record, it is the place of these: in a prev, an end record's start, the
 **    digest, the entries and bounds of the order.  No record is shorter than 8 bytes, which the
-**    sizes of the fields see to, so that places rise as addresses do and lie before all that
-**    follows.  A walk of the log comes from the record at the last place to the offset past the
-**    frozen ones.  The digest folds what bytes 8..15 of the long form would be: checksum, kind 1,
-**    flags, key size.
+**    sizes of the fields, and those at 144, see to, so that places rise as addresses do and lie
+**    before all that follows.  A walk of the log comes from the record at the last place to the
+**    offset past the frozen ones.  The digest folds what bytes 8..15 of the long form would be:
+**    checksum, kind 1, flags, key size.
 **
 **    Direct: number i begins at the address first + i * stride.  Groups: the distances of a line
 **    are in units of the header's 1, 2, 4 or 8 bytes from the line's first, and each record
@@ -419,7 +419,7 @@ typedef struct short_form {
   uint32_t unit;                                    /* direct: the stride */
   uint64_t first, past;                             /* addresses */
   uint64_t newest;                                  /* version */
-  /* Sizes of all keys, of all values, the flags of all; 0: there is a field. */
+  /* Sizes of all keys, of all values, the flags of all; 0 too where there is a field. */
   uint32_t one_key, one_value, one_flags, zero;
 } short_form;
 

@@ -9,9 +9,7 @@
 ** VERSIONS THAT ARE GIVEN are places in the source, whose numbers need not all be there, and a feed
 ** may begin at each: after the last transaction that is not above it.  Of that which follows the
 ** records up to it are left out.  The store may not have reached it yet, as where the reader comes
-** from a copy that was ahead.  A file that was loaded is one transaction, of which a feed may want
-** the end: as versions ascend from there on, a feed begins at the furthest record up to its version
-** of some hundred that the index leads to.
+** from a copy that was ahead.
 **
 ** REWRITES.  A feed keeps its file until it has read all of it, to the last commit before the
 ** switch, and then goes on in the new file after the same version, which is there: it is the new
@@ -33,10 +31,7 @@
 #include "file/view.h"
 #include "file/walk.h"
 #include "index/find.h"
-#include "index/measure.h"
-#include "index/slot.h"
 
-enum { LONG_STRETCH = 4 * 1024 * 1024 }; /* of the log: looking for a place in it pays */
 enum { WAIT_LEAST_US = 1000, WAIT_MOST_US = 10000, WAIT_WATCHED_US = 100000 };
 
 struct maph_changes {
@@ -79,36 +74,7 @@ static int find_version(store *store, uint64_t version, uint64_t *at) {
   return say_compacted(store, version);
 }
 
-typedef struct nearing {
-  const view *view;
-  uint64_t version, at;
-} nearing;
-
-static int look_nearer(void *arg, uint64_t place, unsigned bucket, uint64_t slot) {
-  nearing *nearing = arg;
-  const view *view = nearing->view;
-  walk walk = walk_from(view, slot_offset(slot), view->snapshot);
-  (void)place;
-  (void)bucket;
-  if (walk.at > nearing->at && walk.at < walk.limit && walk_sound(&walk) && walk_is_data(&walk)
-      && walk.it.version <= nearing->version)
-    nearing->at = walk.it.offset;
-  return MAPH_OK;
-}
-
-/* Nearer to the first record above a version, where versions are given.  `at` is the end of a
-** transaction, and none that is not above the version ends behind it: so what is passed over is of
-** one transaction, up to the version.  Where the index cannot be read it is begun at `at`. */
-static uint64_t go_near(store *store, uint64_t version, uint64_t at) {
-  view view;
-  nearing nearing = { &view, version, at };
-  if (!store->given || view_latest(store, &view) != MAPH_OK || view.snapshot - at < LONG_STRETCH)
-    return at;
-  (void)!index_sample(&view, look_nearer, &nearing);
-  return nearing.at;
-}
-
-/* find_version of a version as its user knows it.  *version: in the file. */
+/* The same of a version as its user knows it.  *version: in the file. */
 static int find_shown(store *store, uint64_t shown, uint64_t *version, uint64_t *at) {
   *version = shown - store_shift(store);
   return shown < store_shift(store) ? say_compacted(store, *version)
@@ -149,7 +115,6 @@ int maph_changes_open(maph *m, uint64_t since, maph_changes **changes) {
   else if (rc == MAPH_OK)
     rc = find_shown(store, since, &version, &at);
   if (rc != MAPH_OK) return handle_failed(m, rc);
-  if (since != 0) at = go_near(store, version, at);
   c = os_alloc(sizeof *c);
   if (c == NULL) return handle_failed(m, MAPH_NOMEM);
   c->magic = CHANGES_MAGIC;

@@ -52,8 +52,9 @@ int maph_cursor_open(maph *m, maph_snapshot *snapshot, maph_slice prefix, maph_c
   if (rc != MAPH_OK) return rc;
   c = os_alloc(sizeof *c + prefix.size);
   if (c == NULL) {
+    rc = error_name(MAPH_NOMEM, snapshot->store->path);
     if (owned) maph_snapshot_close(snapshot);
-    return error_name(MAPH_NOMEM, snapshot->store->path);
+    return rc;
   }
   c->magic = CURSOR_MAGIC;
   c->snapshot = snapshot;

@@ -175,7 +175,7 @@ static void choose_fields(const frozen *frozen, short_form *form) {
   int one_key = frozen->key_least == frozen->key_most,
       one_value = frozen->value_least == frozen->value_most;
   form->no_flags = frozen->flags_some == frozen->flags_all
-                   && (frozen->flags_some & (FLAG_EXPIRY | FLAG_ATTRIBUTES)) == 0;
+                   && (frozen->flags_some & ~(FLAG_TYPE | FLAG_KEY_TYPE)) == 0;
   form->one_flags = form->no_flags ? (uint32_t)frozen->flags_all : 0;
   form->one_key = one_key ? (uint32_t)frozen->key_most : 0;
   form->one_value = one_value ? (uint32_t)frozen->value_most : 0;

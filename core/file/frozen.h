@@ -34,7 +34,7 @@ typedef struct perfect {
   uint64_t unit, least; /* direct: the stride; bytes before expiry, attributes size and key */
   uint32_t key_mask, value_mask;
   uint32_t one_key, one_value; /* sizes of all keys, or values, where the mask is 0; else 0 */
-  uint32_t one_key_above;      /* the key size, where plain_mask has it */
+  uint32_t one_key_above;      /* one_key << 8, where plain_mask has a key's size */
   /* Of 4 bytes from kind_at on, where the flags lie, or would: those of a key's size, expiry and
   ** attributes; the same and all of the flags; and flags that all have. */
   uint32_t plain_mask, kind_mask, one_flags;

@@ -311,7 +311,7 @@ static inline int record_answer_short(const perfect *perfect, const uint8_t *bas
                                       uint64_t *expires) {
   const uint8_t *p = base + address;
   uint64_t at;
-  uint32_t kind; /* flags, and above them the key's size and what follows */
+  uint32_t kind; /* flags, and above them the key's size */
   if (!(__builtin_constant_p(usual_end) && usual_end == 0)) {
     __builtin_prefetch(p + 64);
     __builtin_prefetch(p + usual_end);

@@ -105,8 +105,8 @@ static inline void set_moved(store *store, uint64_t place, int moved) {
   if (then != now) store_word(store->write_base, w, then);
 }
 
-/* The fields of a record whose address is possible. */
-/* Flags, and above them the key's size, where that has a field. */
+/* The fields of a record whose address is possible.  Flags, and above them the key's size, where
+** that has a field: */
 static inline uint32_t short_kind(const perfect *perfect, const uint8_t *p) {
   return (loose_load32(p + perfect->kind_at) & perfect->kind_mask) | perfect->one_flags;
 }

@@ -87,14 +87,3 @@ int index_walk(const view *view, index_visit_fn visit, void *arg) {
   memset(&shape, 0, sizeof shape);
   return each_segment(view, &shape.depth, measure_segment, &measuring);
 }
-
-int index_sample(const view *view, index_visit_fn visit, void *arg) {
-  index_shape shape;
-  measuring measuring = { &shape, visit, arg };
-  place place;
-  int rc = place_of(view, acquire(&header_of(view->base)->root), 0, &place);
-  memset(&shape, 0, sizeof shape);
-  return rc == MAPH_OK ? measure_segment(&measuring, view, place.segment, 0,
-                                         depth_of(view->base, place.segment))
-                       : rc;
-}

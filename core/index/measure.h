@@ -1,5 +1,5 @@
 /*
-** measure.h - walks over the whole index, or some of it.
+** measure.h - walks over the whole index.
 */
 #ifndef MAPH_MEASURE_H
 #define MAPH_MEASURE_H
@@ -13,7 +13,5 @@ int index_measure(const view *view, index_shape *shape);
 /* Each slot in use, where it lies, and in which bucket of its segment. */
 typedef int (*index_visit_fn)(void *arg, uint64_t slot_offset, unsigned bucket, uint64_t slot);
 int index_walk(const view *view, index_visit_fn visit, void *arg);
-/* The same of one segment, whose keys are any: a sample. */
-int index_sample(const view *view, index_visit_fn visit, void *arg);
 
 #endif

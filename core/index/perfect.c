@@ -120,15 +120,14 @@ int perfect_open(store *store, const uint8_t *base, uint64_t size) {
   uint64_t at = live->perfect_offset, n = live->perfect_size, moved = 0;
   perfect *perfect = &store->perfect;
   short_form form = live->short_form;
-  int is_short = (live->required & REQUIRED_SHORT) != 0;
+  int is_short = (live->required & REQUIRED_SHORT) != 0,
+      is_alike = (live->required & REQUIRED_ALIKE) != 0;
   perfect_head h;
   pilot_head head;
   bdz cmph;
   memset(perfect, 0, sizeof *perfect);
   if (at == 0) return is_short ? damaged(store, offsetof(header, required)) : MAPH_OK;
-  if (is_short
-      && (!short_form_sound(&form, size)
-          || has_alike(&form) != ((live->required & REQUIRED_ALIKE) != 0)))
+  if (is_short ? !short_form_sound(&form, size) || has_alike(&form) != is_alike : is_alike)
     return damaged(store, offsetof(header, short_form));
   if (at < LOG_START || at % 64 || at > size || n > size - at || n < sizeof h)
     return damaged(store, offsetof(header, perfect_offset));

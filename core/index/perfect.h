@@ -83,7 +83,7 @@ int perfect_verify(const store *store, const uint8_t *base);
 /* does a log of that length hold all of it?  CORRUPT */
 int perfect_within(const store *store, uint64_t log_end);
 uint64_t perfect_checksum(const store *store, const uint8_t *payload, uint64_t size);
-/* Bytes of the shortest record that the sizes of the fields allow. */
+/* Bytes of the shortest record that the sizes, of the fields or in the header, allow. */
 uint64_t short_form_least(const short_form *form);
 /* Can a header of a file of that size say this of the short form?  And what it says, taken over. */
 int short_form_sound(const short_form *form, uint64_t size);

@@ -241,9 +241,8 @@ static void near(const node *node, uint64_t w, uint64_t *low, uint64_t *high) {
 }
 
 uint64_t node_first_from(const node *node, uint64_t w) {
-  uint64_t low, high;
-  near(node, w, &low, &high);
-  return first_from(node, low, high, w);
+  assert(!node->dense);
+  return first_from(node, 0, node->entries, w);
 }
 
 /* How many entries have words that are w or below it, as far as that is said.  From i on. */

@@ -26,10 +26,11 @@
 ** reads the keys of such a leaf.
 **
 ** NOTHING HERE IS BELIEVED before it was compared with the records.  An entry is read by
-** node_item, which asks that it leads to a first record whose key has that word; a search asks
-** that the keys on both sides of its answer are on the sides they should be; whoever reads on from
-** there asks that each key is above the one before.  So a forged or damaged node gives an error.
-** What nobody can see without a pass over the log is that an entry is missing: maph_check looks.
+** node_item, which asks that it leads to a first record whose key has what is kept of a word; a
+** search asks that the keys on both sides of its answer are on the sides they should be; whoever
+** reads on from there asks that each key is above the one before.  So a forged or damaged node
+** gives an error.  What nobody can see without a pass over the log is that an entry is missing:
+** maph_check looks.
 */
 #ifndef MAPH_NODE_H
 #define MAPH_NODE_H
@@ -364,7 +365,7 @@ int node_settles(const node *node, const item *first, const gap *gap, uint64_t *
 /* The fences of a node that has entries enough. */
 int node_has_fences(const node *node);
 void node_make_fences(const node *node, uint64_t fence[NODE_FENCES]);
-/* How many words are less than w, which is packed. */
+/* How many words are less than w, which is packed.  Not of a dense node. */
 uint64_t node_first_from(const node *node, uint64_t w);
 /* Past those that are w, of which entry i would be the first. */
 uint64_t node_ties_end(const node *node, uint64_t i, uint64_t w);

@@ -49,7 +49,7 @@ static int read_head(const view *view, uint64_t payload, node_head *head, node *
                                   view->store->salt ^ payload)
       || head->entries == 0 || head->shared > KEY_MAX || head->from < LOG_START
       || head->from >= head->to || head->to > OFFSET_MAX || head->keys < head->entries
-      || !reaches(view, payload, size_of(head))
+      || head->keys > (head->to - head->from) / 8 || !reaches(view, payload, size_of(head))
       || !reaches(view, LOG_START + RECORD_HEAD, head->to - LOG_START - RECORD_HEAD)
       || !node_shape(node, head, view->base + payload + sizeof *head))
     return unsound(view, payload);
@@ -362,7 +362,7 @@ int runs_load(const view *view, uint64_t payload, run_list **out) {
   if (list == NULL) return MAPH_NOMEM;
   list->word = payload;
   if (rc == MAPH_OK) rc = load_runs(view, payload, &head, list);
-  if (rc != MAPH_OK) error_put_back(&before);
+  error_put_back(&before);
   if (rc == MAPH_OK && keep_leaves(list) != MAPH_OK) {
     runs_let_go(list);
     *out = NULL;

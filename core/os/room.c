@@ -122,6 +122,10 @@ static int page_refused(const os_file *file, const char *path, uint64_t from, ui
 
 int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to) {
   uint64_t first = os_page_down(from), last = os_page_up(to);
+#ifdef MAPH_TEST
+  /* this machine's own pages are smaller: of the last one that a test asks for not all is there */
+  if (os_test.page_size) last = (to + 4095) & ~UINT64_C(4095);
+#endif
   if (SYS("madvise", -1, madvise(base + first, last - first, MADV_POPULATE_WRITE)) == 0
       || errno == EINVAL || errno == ENOSYS || errno == EINTR)
     return MAPH_OK;

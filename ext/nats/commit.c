@@ -38,14 +38,13 @@ static ending ask_for_first(session *session) {
 /* Keys whose messages it let go of. */
 static batch_rc delete_dropped(session *session) {
   batch *batch = session->batch;
-  maph_txn *txn = batch->committed + 1 < session->dropped.first ? batch->txn : NULL;
   maph_slice key;
   uint64_t version;
   batch_rc rc = BATCH_OK;
   if (batch->load || batch->at <= batch->committed || !dropped_is_due(&session->dropped, batch->at))
     return rc;
   while (rc == BATCH_OK) {
-    int next = dropped_next(&session->dropped, batch->store, txn, &key, &version);
+    int next = dropped_next(&session->dropped, batch->store, batch->txn, &key, &version);
     if (next == MAPH_NOTFOUND) return BATCH_OK;
     if (next != MAPH_OK) {
       batch->store_rc = next;

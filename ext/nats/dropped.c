@@ -55,41 +55,16 @@ static void keep_lowest(dropped *dropped) {
   while (dropped->count > AHEAD) free(dropped->list[--dropped->count].key);
 }
 
-static void reach(dropped *dropped, uint64_t version) {
-  if (dropped->reached < version) dropped->reached = version;
-}
-
-/* The next ones by what changed in the store, in the order of the versions: no more of it is looked
-** at than is below the first sequence.  COMPACTED: the log does not have all of that any more. */
-static int look_in_log(dropped *dropped, maph *store) {
-  maph_changes *feed;
-  maph_change change;
-  maph_entry entry;
-  int rc = maph_changes_open(store, dropped->reached, &feed);
-  if (rc != MAPH_OK) return rc;
-  child_stamp_long();
-  while (dropped->count < AHEAD && (rc = maph_changes_next(feed, 0, &change)) == MAPH_OK
-         && change.entry.version < dropped->first) {
-    uint64_t version = change.entry.version;
-    if (change.deleted || maph_get_entry(store, change.entry.key, &entry) != MAPH_OK
-        || entry.version != version)
-      continue;
-    if ((rc = keep(dropped, &entry)) != MAPH_OK) break;
-    reach(dropped, version);
-  }
-  maph_changes_close(feed);
-  if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
-  if (dropped->count < AHEAD) reach(dropped, dropped->first - 1);
-  return MAPH_OK;
-}
-
-/* The next ones of all that the store has, in any order. */
-static int look_at_all(dropped *dropped, maph *store, maph_txn *txn) {
+/* The next ones of the store; none: there are no more. */
+static int look_ahead(dropped *dropped, maph *store, maph_txn *txn) {
   maph_snapshot *snapshot = NULL;
   maph_cursor *cursor;
   maph_entry entry;
   uint64_t highest = UINT64_MAX; /* that can still be among the lowest */
   int rc = MAPH_OK;
+  forget(dropped);
+  if (dropped->list == NULL) dropped->list = calloc(2 * AHEAD, sizeof *dropped->list);
+  if (dropped->list == NULL) return MAPH_NOMEM;
   if (txn) rc = maph_txn_snapshot(txn, &snapshot);
   if (rc == MAPH_OK) rc = maph_cursor_open(store, snapshot, maph_bytes(NULL, 0), &cursor);
   if (rc != MAPH_OK) {
@@ -108,20 +83,8 @@ static int look_at_all(dropped *dropped, maph *store, maph_txn *txn) {
   maph_cursor_close(cursor);
   maph_snapshot_close(snapshot);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
-  if (dropped->count > 0) reach(dropped, dropped->list[dropped->count - 1].version);
+  if (dropped->count > 0) dropped->reached = dropped->list[dropped->count - 1].version;
   return MAPH_OK;
-}
-
-/* The next ones; none: there are no more. */
-static int look_ahead(dropped *dropped, maph *store, maph_txn *txn) {
-  int rc = MAPH_COMPACTED;
-  forget(dropped);
-  if (dropped->list == NULL) dropped->list = calloc(2 * AHEAD, sizeof *dropped->list);
-  if (dropped->list == NULL) return MAPH_NOMEM;
-  if (txn == NULL) rc = look_in_log(dropped, store);
-  if (rc != MAPH_COMPACTED) return rc;
-  forget(dropped);
-  return look_at_all(dropped, store, txn);
 }
 
 int dropped_next(dropped *dropped, maph *store, maph_txn *txn, maph_slice *key, uint64_t *version) {

@@ -20,11 +20,9 @@
 ** is asked before each commit, at most each 50 ms: then none of the keys outlives the last message.
 ** Where nothing comes, as after a purge, the file is built anew.
 **
-** A look for them reads the store's log from where the last one ended up to the first sequence.  It
-** is a pass over the whole store after a compaction, which lays the entries in the order of their
-** keys, or where what the open transaction has put may be gone as well.  Such a pass keeps those of
-** the lowest versions in memory, so that the next one comes only when the bucket has let go of as
-** many.
+** A look for them is a pass over the whole store: a compaction lays the entries in the order of
+** their keys.  It keeps those of the lowest versions in memory, so that the next pass comes only
+** when the bucket has let go of as many.
 */
 #ifndef MAPH_NATS_DROPPED_H
 #define MAPH_NATS_DROPPED_H
@@ -52,9 +50,8 @@ typedef struct dropped {
 void dropped_told(dropped *dropped, const stream_info *info);
 /* Are there entries to be told, where the store has all up to `at`? */
 bool dropped_is_due(const dropped *dropped, uint64_t at);
-/* The next entry below the first sequence, of the store and what the open transaction has put: a
-** message may come, and be gone before it is committed.  txn NULL: there is none, or all that it
-** has put is above that sequence; an entry may have a later version in it then.  A code of maph;
+/* The next entry below the first sequence, of the store and what the open transaction (NULL: there
+** is none) has put: a message may come, and be gone before it is committed.  A code of maph;
 ** NOTFOUND: there is no more, and all are told.  The key is valid until the next call. */
 int dropped_next(dropped *dropped, maph *store, maph_txn *txn, maph_slice *key, uint64_t *version);
 void dropped_free(dropped *dropped);

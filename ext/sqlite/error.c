@@ -21,7 +21,6 @@ static const int codes[] = {
   [MAPH_RECOVER] = SQLITE_READONLY_RECOVERY,
   [MAPH_MISUSE] = SQLITE_MISUSE,
   [MAPH_CANTOPEN] = SQLITE_CANTOPEN,
-  /* only of feeds of changes, which SQL does not read */
   [MAPH_COMPACTED] = SQLITE_ERROR,
   [MAPH_CANCELLED] = SQLITE_INTERRUPT,
   [MAPH_MISMATCH] = SQLITE_MISMATCH,

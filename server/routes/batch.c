@@ -18,6 +18,7 @@
 #include "access/auth.h"
 #include "base/emit.h"
 #include "base/options.h"
+#include "base/room.h"
 #include "base/clock.h"
 #include "http/body.h"
 #include "routes/answer.h"
@@ -256,8 +257,16 @@ static int run_one(batch *batch, maph_txn *txn, size_t i) {
   return rc;
 }
 
+/* Where it is full for a batch that puts nothing, deletes find no room either. */
+static void note_room(const batch *batch, int rc) {
+  size_t i = 0;
+  while (i < batch->count && batch->operations[i].kind != ENTRY_PUT) i++;
+  if (rc == MAPH_FULL && i == batch->count) room_refused_delete();
+}
+
 static void batch_failed(batch *batch, size_t i, int rc) {
   int when = i < batch->count ? batch->operations[i].condition.when : MAPH_ALWAYS;
+  note_room(batch, rc);
   reply_extra(batch->request, "Maph-Failed-Operation: %zu", i);
   if (when != MAPH_ALWAYS && (rc == MAPH_CONFLICT || rc == MAPH_EXISTS || rc == MAPH_NOTFOUND)) {
     reply_problem(batch->request, 412, "precondition_failed",
@@ -313,6 +322,7 @@ static void run_transaction(batch *batch, int durability) {
   }
   rc = maph_txn_commit(txn);
   if (rc != MAPH_OK) {
+    note_room(batch, rc);
     reply_store(request, rc);
     return;
   }

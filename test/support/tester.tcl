@@ -264,7 +264,7 @@ proc made_once {name script} {
   global env
   set shared [expr {[info exists env(MAPH_TEST_SHARED)] ? $env(MAPH_TEST_SHARED) : $::dir}]
   set lock [open [list | flock $shared/$name.lock sh -c {echo; exec cat}] r+]
-  gets $lock
+  if {[gets $lock line]<0} {error "no lock on $shared/$name.lock: is flock there?"}
   try {
     if {![file exists $shared/$name]} {
       upvar 1 made made
