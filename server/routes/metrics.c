@@ -180,8 +180,8 @@ static void show_server(buffer *buffer) {
   one(buffer, "maph_http_answers_waiting", "gauge", "Answers that wait for their client to read.",
       waits_count(WAIT_ANSWER));
   one(buffer, "maph_disk_free_bytes", "gauge", "Of the disk of the stores' folder.", room_free());
-  one(buffer, "maph_disk_full", "gauge", "1: it has no room for puts; /readyz says whether deletes go.",
-      room_is_full());
+  one(buffer, "maph_disk_full", "gauge",
+      "1: it has no room for puts; /readyz says whether deletes go.", room_is_full());
   one(buffer, "maph_stores_unopenable", "gauge", "Stores of the folder that could not be opened.",
       openings_failed());
   one(buffer, "maph_writes_total", "counter", "Puts and deletes committed.", counts.writes);
