@@ -494,8 +494,9 @@ static void discard(const salvage *salvage, const char *temporary) {
 static int fill(salvage *salvage, const char *temporary, const uint8_t *uuid) {
   maph_options options = MAPH_OPTIONS_INIT;
   store *from = salvage->from;
-  header_identity identity = { uuid, from->generation + 1, from->base_version, store_shift(from),
-                               from->given };
+  /* Versions that are given are as their users know them, whatever a damaged header says. */
+  header_identity identity = { uuid, from->generation + 1, from->base_version,
+                               from->given ? 0 : store_shift(from), from->given };
   checkpoint checkpoint;
   uint64_t before;
   int rc;
