@@ -1,7 +1,7 @@
 /*
 ** peer_maph.c - maph, as a program that has only maph.h would use it; and the same store after
-** maph_optimize, with each of its perfect hashes, as peers of their own: their figures stand beside
-** those of the plain store in one run.
+** maph_compact, and after maph_optimize with each of its perfect hashes, as peers of their own:
+** their figures stand beside those of the plain store in one run.
 */
 #include "bench.h"
 
@@ -167,6 +167,8 @@ static void maph_peer_freeze(void *store) {
   must(store, maph_optimize(store, NULL, NULL), "optimize");
 }
 
+static void compact_all(void *store) { must(store, maph_compact(store, NULL, NULL), "compact"); }
+
 static void *pilot_create(const char *folder, level at) {
   return open_store(folder, at, CREATE, MAPH_PERFECT_PILOT);
 }
@@ -233,6 +235,14 @@ const peer peer_maph = { .name = "maph",
                          .loader = &plain_loader,
                          .open = maph_peer_open,
                          READING_AND_WRITING };
+
+const peer peer_maph_compact = { .name = "maph-compact",
+                                 .variant_of = &peer_maph,
+                                 .settings = "after maph_compact: records in the order of the keys",
+                                 .create = maph_peer_create,
+                                 .open = maph_peer_open,
+                                 .finish = compact_all,
+                                 READING_AND_WRITING };
 
 const peer peer_maph_pilot = { .name = "maph-pilot",
                                .variant_of = &peer_maph,

@@ -9,13 +9,16 @@
 ** NULL. */
 #define PEER(symbol) extern const peer symbol __attribute__((weak));
 PEER(peer_maph)
+PEER(peer_maph_compact)
 PEER(peer_maph_pilot)
 PEER(peer_maph_cmph)
 PEER(peer_ram)
-PEER(peer_lmdb) PEER(peer_tinycdb) PEER(peer_tkrzw) PEER(peer_kyoto) PEER(peer_leveldb)
-    PEER(peer_rocksdb) PEER(peer_sqlite) PEER(peer_redis)
+PEER(peer_lmdb)
+PEER(peer_tinycdb) PEER(peer_tkrzw) PEER(peer_kyoto) PEER(peer_leveldb) PEER(peer_rocksdb)
+    PEER(peer_sqlite) PEER(peer_redis)
 
         const known_peer all_peers[] = { { "maph", "", &peer_maph },
+                                         { "maph-compact", "", &peer_maph_compact },
                                          { "maph-pilot", "", &peer_maph_pilot },
                                          { "maph-cmph", "", &peer_maph_cmph },
                                          { "ram", "", &peer_ram },
