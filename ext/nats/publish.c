@@ -32,6 +32,23 @@ publishing publish_says(publisher *publisher, publishing end, const char *format
   return end;
 }
 
+publishing publish_lost(publisher *publisher, stream_rc rc, replica_state state) {
+  publisher->notes.record.state = state;
+  if (child_told()) return PUBLISHING_AGAIN;
+  return publish_says(publisher, rc == STREAM_MISUSE ? PUBLISHING_FATAL : PUBLISHING_AGAIN, "%s",
+                      stream_errmsg());
+}
+
+publishing publish_reopens(publisher *publisher, publishing end) {
+  publisher->reopen = true;
+  return end;
+}
+
+publishing publish_unread(publisher *publisher) {
+  return publish_reopens(publisher,
+                         publish_says(publisher, PUBLISHING_AGAIN, "%s", maph_errmsg(NULL)));
+}
+
 void publisher_heard(publisher *publisher) {
   sidecar_record *record = &publisher->notes.record;
   uint64_t now = now_ms();

@@ -72,6 +72,12 @@ void publisher_heard(publisher *publisher);
 /* Note what ended a session, or stands in the way; returns `end`. */
 __attribute__((format(printf, 3, 4))) publishing publish_says(publisher *publisher, publishing end,
                                                               const char *format, ...);
+/* The server did not do what it was asked for. */
+publishing publish_lost(publisher *publisher, stream_rc rc, replica_state state);
+/* The store is opened anew.  What hangs on its handle is closed before, at the session's end. */
+publishing publish_reopens(publisher *publisher, publishing end);
+/* The same where a call on the store failed just now. */
+publishing publish_unread(publisher *publisher);
 
 /* sending.c: changes of transactions, through a pipe. */
 typedef struct sending {

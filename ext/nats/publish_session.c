@@ -1,8 +1,8 @@
 /*
 ** publish_session.c - one connection to a server, and what is published through it (publish.h).
 **
-**     connect, look at the bucket's last message, decide where to go on: in the feed, or by a
-**     comparison; send, and take acknowledgements
+**     connect, ask where to go on (publish_place.h): in the feed, or by a comparison; send, and take
+**     acknowledgements
 **
 ** Whatever is not as it should be ends the session, and the next one begins with that message.
 */
@@ -17,16 +17,14 @@
 #include "nats/differ.h"
 #include "nats/option.h"
 #include "nats/publish.h"
+#include "nats/publish_place.h"
 #include "nats/replica.h"
-#include "nats/tail.h"
 
 enum {
   ANSWER_MS = 15000,
-  LOOK_MS = 2000,   /* so often a bucket at rest is looked at */
-  WAIT_MS = 200,    /* for a change */
-  TAIL_MOST = 4096, /* messages */
-  GRACE_MS = 10000, /* what the publisher before had on its way has come by then */
-  DRAIN_MS = 5000   /* told to end: for acknowledgements */
+  LOOK_MS = 2000, /* so often a bucket at rest is looked at */
+  WAIT_MS = 200,  /* for a change */
+  DRAIN_MS = 5000 /* told to end: for acknowledgements */
 };
 
 typedef struct session {
@@ -37,9 +35,8 @@ typedef struct session {
   maph_changes *ahead; /* reads the feed too, to judge each transaction before it is sent */
   maph_changes *feed;
   uint64_t judged; /* changes of a transaction that were, and that `feed` has not brought */
-  /* What of the next transaction the bucket has: so many changes, the last one of that subject. */
-  uint64_t skip, index;
-  char skip_subject[KEYS_LINE + 300];
+  place from;      /* its `skip` counts down */
+  uint64_t index;  /* of the change that was sent last, in its transaction */
   unsigned long long looked;
   /* The feed had nothing more then, and that was the last message. */
   uint64_t all_at, all_ms;
@@ -54,23 +51,7 @@ static void show(session *session, replica_state state) {
   sidecar_write(&session->publisher->notes);
 }
 
-static publishing of_stream(session *session, stream_rc rc, replica_state state) {
-  session->publisher->notes.record.state = state;
-  if (child_told()) return PUBLISHING_AGAIN;
-  return say(session, rc == STREAM_MISUSE ? PUBLISHING_FATAL : PUBLISHING_AGAIN, stream_errmsg());
-}
-
 /* ---------------------------------------------------------------------------------------- store */
-/* What hangs on the handle is closed before, at the session's end. */
-static publishing close_store(session *session, publishing end) {
-  session->publisher->reopen = true;
-  return end;
-}
-
-static publishing of_store(session *session) {
-  return close_store(session, say(session, PUBLISHING_AGAIN, maph_errmsg(NULL)));
-}
-
 /* One that is open may show another store since, which took its name. */
 static publishing open_store(session *session) {
   publisher *publisher = session->publisher;
@@ -84,13 +65,14 @@ static publishing open_store(session *session) {
                         publisher->path);
   if (publisher->store == NULL
       && maph_open(publisher->path, MAPH_RDONLY, NULL, &publisher->store) != MAPH_OK)
-    return of_store(session);
-  if (maph_stat(publisher->store, &stats) != MAPH_OK) return of_store(session);
+    return publish_unread(session->publisher);
+  if (maph_stat(publisher->store, &stats) != MAPH_OK) return publish_unread(session->publisher);
   if (stats.versions == MAPH_VERSIONS_GIVEN)
-    return close_store(session, publish_says(publisher, PUBLISHING_FATAL,
-                                             "%s: a replica is no source: publish a store that is "
-                                             "written here",
-                                             publisher->path));
+    return publish_reopens(session->publisher,
+                           publish_says(publisher, PUBLISHING_FATAL,
+                                        "%s: a replica is no source: publish a store that is "
+                                        "written here",
+                                        publisher->path));
   publisher->device = named.st_dev;
   publisher->inode = named.st_ino;
   publisher->store_id = 0;
@@ -114,149 +96,12 @@ static publishing look_at_file(session *session) {
                  wrong);
   }
   if (stat(publisher->path, &named) != 0 && errno == ENOENT)
-    return close_store(session, say(session, PUBLISHING_AGAIN, "the file is gone"));
+    return publish_reopens(session->publisher, say(session, PUBLISHING_AGAIN, "the file is gone"));
   if (named.st_dev != publisher->device || named.st_ino != publisher->inode)
-    return close_store(session, PUBLISHING_AGAIN);
+    return publish_reopens(session->publisher, PUBLISHING_AGAIN);
   if (maph_stat(publisher->store, &stats) == MAPH_OK)
     publisher->notes.record.file_version = stats.version;
   return PUBLISHING_NOW;
-}
-
-/* --------------------------------------------------------------------------------------- decide */
-/* Where it goes on: behind a version, and so many changes of the next one. */
-typedef struct place {
-  bool compare;
-  uint64_t version, skip;
-} place;
-
-static publishing is_foreign(session *session, uint64_t sequence, const char *whose) {
-  return publish_says(session->publisher, PUBLISHING_FATAL,
-                      "bucket %s is written by somebody else: its message %" PRIu64
-                      " is of %s; --overwrite makes the bucket equal to %s",
-                      session->publisher->bucket, sequence, whose, session->publisher->path);
-}
-
-/* MAPH_TEST_GRACE: what a test has time for. */
-static bool in_grace(const publisher *publisher) {
-  const char *said = getenv("MAPH_TEST_GRACE");
-  return ticks_ms() - publisher->began <= (said ? strtoull(said, NULL, 10) : GRACE_MS);
-}
-
-/* The bucket is the one that this file was published to before. */
-static bool is_same_bucket(const session *session) {
-  return strcmp(session->publisher->notes.record.created, session->info.created) == 0;
-}
-
-/* Is it this file's? */
-static publishing check_owner(session *session, const mark *mark, uint64_t sequence) {
-  const publisher *publisher = session->publisher;
-  const sidecar_record *record = &publisher->notes.record;
-  if (mark->store == 0) return is_foreign(session, sequence, "no store");
-  if (mark->store != publisher->store_id
-      && !(is_same_bucket(session) && mark->store == record->store_id))
-    return is_foreign(session, sequence, "another store");
-  if (mark->store == publisher->store_id && mark->publisher != publisher->me
-      && record->publisher == publisher->me && !in_grace(publisher))
-    return is_foreign(session, sequence, "another publisher of a store like this");
-  return PUBLISHING_NOW;
-}
-
-/* Where the last message lets it go on. */
-static publishing judge(session *session, const mark *mark, bool whole, place *to) {
-  const publisher *publisher = session->publisher;
-  uint64_t version = publisher->notes.record.file_version;
-  bool says = mark->store == publisher->store_id && mark->part != TXN_NONE;
-  if (says && mark->version > version)
-    return publish_says(session->publisher, PUBLISHING_FATAL,
-                        "bucket %s has version %" PRIu64 " of the store, and %s is at %" PRIu64
-                        ", as an older copy is: --overwrite makes the bucket equal to it",
-                        publisher->bucket, mark->version, publisher->path, version);
-  if (!says || !whole || (mark->part == TXN_PART && mark->index == 0)) return PUBLISHING_NOW;
-  to->compare = false;
-  to->version = mark->part == TXN_PART ? mark->before : mark->version;
-  to->skip = mark->part == TXN_PART ? mark->index : 0;
-  return PUBLISHING_NOW;
-}
-
-/* The message of that sequence.  *there: it is. */
-static publishing get_mark(session *session, uint64_t sequence, mark *mark, bool *there) {
-  stored found;
-  stream_rc rc;
-  child_stamp_long();
-  rc = stored_get(session->connection, session->publisher->bucket, sequence, &found);
-  *there = rc == STREAM_OK;
-  if (rc == STREAM_NONE) return PUBLISHING_NOW;
-  if (rc != STREAM_OK) return of_stream(session, rc, REPLICA_DISCONNECTED);
-  mark_read(&found, mark);
-  snprintf(session->skip_subject, sizeof session->skip_subject, "%.*s", (int)found.subject.size,
-           (const char *)found.subject.data);
-  stored_free(&found);
-  return PUBLISHING_NOW;
-}
-
-/* A message of the bucket, as one of what is behind that which was acknowledged. */
-static publishing get_tail_message(session *session, uint64_t sequence, tail_message *message) {
-  publishing end = get_mark(session, sequence, &message->mark, &message->there);
-  if (end != PUBLISHING_NOW || !message->there) return end;
-  message->subject = tail_hash(session->skip_subject);
-  return check_owner(session, &message->mark, sequence);
-}
-
-/* Is all of it there, or what counts? */
-static bool is_whole(const session *session, const tail_message *tail, size_t count) {
-  const sidecar_record *record = &session->publisher->notes.record;
-  size_t there = 0;
-  while (there < count && tail[there].there) there++;
-  if (there == count) return true;
-  return record->store_id == session->publisher->store_id
-         && tail_holds(session->publisher->store, &session->out.rules, record->version, tail,
-                       count);
-}
-
-/* What is behind the last message that was acknowledged.  *whole: the bucket has it as it was sent;
-** mark is the last. */
-static publishing look_at_tail(session *session, mark *mark, bool *whole) {
-  uint64_t known = is_same_bucket(session) ? session->publisher->notes.record.position : 0,
-           last = session->info.last;
-  bool near = is_same_bucket(session) && known <= last && last - known <= TAIL_MOST;
-  size_t count = near ? (size_t)(last - known) : 0;
-  tail_message *tail;
-  publishing end = PUBLISHING_NOW;
-  if (count == 0) {
-    end = get_mark(session, last, mark, whole);
-    if (end == PUBLISHING_NOW && *whole && last > known) end = check_owner(session, mark, last);
-    *whole = *whole && near;
-    return end;
-  }
-  if ((tail = calloc(count, sizeof *tail)) == NULL)
-    return say(session, PUBLISHING_AGAIN, "out of memory");
-  for (size_t i = 0; i < count && end == PUBLISHING_NOW; i++)
-    end = get_tail_message(session, known + 1 + i, &tail[i]);
-  *mark = tail[count - 1].mark;
-  *whole = end == PUBLISHING_NOW && is_whole(session, tail, count);
-  free(tail);
-  return end;
-}
-
-static publishing decide(session *session, place *to) {
-  publisher *publisher = session->publisher;
-  maph_stats stats;
-  mark mark = { .store = 0 };
-  bool whole, refused = publisher->refused;
-  publishing end;
-  memset(to, 0, sizeof *to);
-  publisher->refused = false;
-  if (maph_stat(publisher->store, &stats) != MAPH_OK) return of_store(session);
-  publisher->notes.record.file_version = stats.version;
-  to->compare = session->info.last > 0;
-  if (session->info.messages == 0 || publisher->notes.record.overwrite) return PUBLISHING_NOW;
-  end = look_at_tail(session, &mark, &whole);
-  if (end != PUBLISHING_NOW) return end;
-  if (!whole && refused && !in_grace(publisher))
-    return is_foreign(session, session->info.last, "somebody else");
-  if (!whole && !is_same_bucket(session) && mark.store == 0)
-    return is_foreign(session, session->info.last, "an unknown writer: it is gone");
-  return judge(session, &mark, whole && !publisher->compare, to);
 }
 
 /* --------------------------------------------------------------------------------- a comparison */
@@ -293,10 +138,10 @@ static publishing send_differences(session *session, const differences *found, u
   session->out.before = UINT64_MAX;
   session->out.whole = record->version;
   if (differences_tell(found, session->publisher->store, judge_difference, &telling) != MAPH_OK)
-    return of_store(session);
+    return publish_unread(session->publisher);
   if (telling.end != PUBLISHING_NOW) return telling.end;
   if (differences_tell(found, session->publisher->store, tell_difference, &telling) != MAPH_OK)
-    return of_store(session);
+    return publish_unread(session->publisher);
   if (child_told()) return PUBLISHING_AGAIN;
   if (telling.end == PUBLISHING_NOW) telling.end = sending_end(&session->out);
   while (telling.end == PUBLISHING_NOW && pipe_on_its_way(session->out.pipe) && !child_told())
@@ -322,13 +167,14 @@ static publishing compare(session *session) {
   publishing end = PUBLISHING_NOW;
   stream_rc rc;
   show(session, REPLICA_COMPARING);
-  if (maph_snapshot_open(session->publisher->store, &snapshot) != MAPH_OK) return of_store(session);
+  if (maph_snapshot_open(session->publisher->store, &snapshot) != MAPH_OK)
+    return publish_unread(session->publisher);
   version = maph_snapshot_version(snapshot);
   /* Before the long walk: what is written meanwhile stays within its reach. */
-  if (open_feed(session, version) != MAPH_OK) end = of_store(session);
+  if (open_feed(session, version) != MAPH_OK) end = publish_unread(session->publisher);
   if (end == PUBLISHING_NOW) {
     rc = differences_find(session->connection, &session->out.rules, snapshot, &last, &found);
-    if (rc != STREAM_OK) end = of_stream(session, rc, REPLICA_DISCONNECTED);
+    if (rc != STREAM_OK) end = publish_lost(session->publisher, rc, REPLICA_DISCONNECTED);
   }
   /* Whose is what came since? */
   if (end == PUBLISHING_NOW && last != session->info.last) end = PUBLISHING_AGAIN;
@@ -342,12 +188,14 @@ static publishing compare(session *session) {
 }
 
 /* ----------------------------------------------------------------------------------------- feed */
-static publishing begin_feed(session *session, const place *from) {
-  int rc = open_feed(session, from->version);
-  if (rc == MAPH_COMPACTED) return compare(session);
-  if (rc != MAPH_OK) return of_store(session);
-  session->out.whole = from->version;
-  session->skip = from->skip;
+static publishing begin_feed(session *session) {
+  int rc = open_feed(session, session->from.version);
+  if (rc == MAPH_COMPACTED) {
+    session->from.skip = 0;
+    return compare(session);
+  }
+  if (rc != MAPH_OK) return publish_unread(session->publisher);
+  session->out.whole = session->from.version;
   if (pipe_open(session->connection, session->info.last, &session->out.pipe) != STREAM_OK)
     return say(session, PUBLISHING_AGAIN, stream_errmsg());
   return PUBLISHING_NOW;
@@ -355,10 +203,11 @@ static publishing begin_feed(session *session, const place *from) {
 
 /* Of a transaction that the bucket has the first part of: is it the same one? */
 static publishing skip_change(session *session, const maph_change *change) {
+  place *from = &session->from;
   static outgoing form;
-  session->skip--;
+  from->skip--;
   outgoing_read(&session->out.rules, &change->entry, change->deleted, &form);
-  if (!change->last && (session->skip > 0 || strcmp(form.subject, session->skip_subject) == 0))
+  if (!change->last && (from->skip > 0 || strcmp(form.subject, from->subject) == 0))
     return PUBLISHING_NOW;
   session->publisher->compare = true;
   return PUBLISHING_AGAIN;
@@ -374,7 +223,7 @@ static int judge_transaction(session *session, int timeout_ms, publishing *end) 
   if (change.last) return rc;
   for (;;) {
     if (session->judged % 1024 == 0) child_stamp();
-    if (session->judged > session->skip)
+    if (session->judged > session->from.skip)
       *end = sending_judge(&session->out, &change.entry, change.deleted);
     if (*end != PUBLISHING_NOW || change.last) return rc;
     rc = maph_changes_next(session->ahead, 0, &change);
@@ -393,7 +242,7 @@ static publishing send_change(session *session, const maph_change *change, bool 
     *open = true;
   }
   session->index++;
-  if (session->skip) return skip_change(session, change);
+  if (session->from.skip) return skip_change(session, change);
   end = sending_take(out, &change->entry, change->deleted, session->index);
   if (!change->last || end != PUBLISHING_NOW) return end;
   *open = false;
@@ -410,7 +259,8 @@ static publishing look(session *session) {
   child_stamp_long();
   rc = stream_look(session->connection, session->publisher->bucket, &info);
   if (rc != STREAM_OK)
-    return of_stream(session, rc, rc == STREAM_NONE ? REPLICA_NO_BUCKET : REPLICA_DISCONNECTED);
+    return publish_lost(session->publisher, rc,
+                        rc == STREAM_NONE ? REPLICA_NO_BUCKET : REPLICA_DISCONNECTED);
   if (strcmp(info.created, session->info.created) != 0)
     return say(session, PUBLISHING_AGAIN, "the bucket was made anew");
   if (info.last != pipe_stored(session->out.pipe)) return PUBLISHING_AGAIN;
@@ -485,7 +335,7 @@ static publishing step(session *session, bool *open) {
     session->publisher->compare = true;
     return PUBLISHING_AGAIN;
   }
-  if (rc != MAPH_NOTFOUND) return of_store(session);
+  if (rc != MAPH_NOTFOUND) return publish_unread(session->publisher);
   return on_its_way ? wait_for_some(session, on_its_way) : rest(session);
 }
 
@@ -516,7 +366,7 @@ static publishing connect(session *session) {
   if (end != PUBLISHING_NOW) return end;
   child_stamp();
   rc = connection_open(&session->connection);
-  if (rc != STREAM_OK) return of_stream(session, rc, REPLICA_DISCONNECTED);
+  if (rc != STREAM_OK) return publish_lost(session->publisher, rc, REPLICA_DISCONNECTED);
   connection_patience(session->connection, ANSWER_MS);
   snprintf(publisher->notes.record.server, sizeof publisher->notes.record.server, "%.200s %s",
            connection_server(session->connection)->url,
@@ -524,10 +374,11 @@ static publishing connect(session *session) {
   child_stamp_long();
   rc = stream_look(session->connection, publisher->bucket, &session->info);
   if (rc == STREAM_NONE)
-    return of_stream(session, option.once ? STREAM_MISUSE : rc, REPLICA_NO_BUCKET);
+    return publish_lost(session->publisher, option.once ? STREAM_MISUSE : rc, REPLICA_NO_BUCKET);
   if (rc != STREAM_OK)
-    return of_stream(session, rc == STREAM_REFUSED && stream_code() == 0 ? STREAM_MISUSE : rc,
-                     REPLICA_DISCONNECTED);
+    return publish_lost(session->publisher,
+                        rc == STREAM_REFUSED && stream_code() == 0 ? STREAM_MISUSE : rc,
+                        REPLICA_DISCONNECTED);
   publisher_heard(publisher);
   publisher->notes.record.sessions++;
   return check_bucket(session);
@@ -546,14 +397,15 @@ static void take_over(session *session) {
 }
 
 static publishing begin(session *session) {
-  place from;
+  place_question question = { session->publisher, session->connection, &session->info,
+                              &session->out.rules };
   publishing end;
   outgoing_rules_of(session->publisher->bucket, session->connection, &session->info,
                     &session->out.rules);
   session->out.publisher = session->publisher;
-  end = decide(session, &from);
+  end = place_find(&question, &session->from);
   if (end != PUBLISHING_NOW) return end;
-  end = from.compare ? compare(session) : begin_feed(session, &from);
+  end = session->from.compare ? compare(session) : begin_feed(session);
   if (end != PUBLISHING_NOW || child_told()) return end;
   session->info.last = pipe_stored(session->out.pipe);
   take_over(session);
