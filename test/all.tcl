@@ -10,7 +10,7 @@
 
 set here [file dirname [file normalize [info script]]]
 set suite test
-set jobs 3
+set jobs 4
 set patterns {}
 while {[llength $argv]>0} {
   set argv [lassign $argv word]
