@@ -48,10 +48,13 @@ proc packages_of {machine release packages} {
     write_text $apt/sources "deb http://deb.debian.org/debian $release main"
     lappend command -o Dir::Etc::SourceList=$apt/sources -o Dir::Etc::SourceParts=/dev/null
   }
+  # An update that fetches nothing ends well, but the packages are unknown after it.
   if {[catch {
     exec {*}$command update >& $apt/log
-    exec {*}$command install -y --download-only {*}$packages >& $apt/log
+    exec {*}$command install -y --download-only {*}$packages >>& $apt/log
   }]} {
+    set said [exec cat $apt/log]
+    if {![mirror_gone $said]} {error "no packages of $machine:\n$said"}
     lacks $machine 0 "no mirror with packages of $machine"
     return {}
   }

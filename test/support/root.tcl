@@ -3,11 +3,13 @@
 #   can_make_roots NAME          whether this machine can; if not, NAME counts as skipped
 #   this_release                 the name of this machine's own release
 #   clean_root RELEASE ?NAME?    a new root with the packages that Debian cannot be without: its
-#                                folder $dir/NAME, or {} when no mirror has that release, which
-#                                counts as a skip
+#                                folder $dir/NAME, or {} when no mirror has that release or this
+#                                machine lets no root be made, which counts as a skip.  Whatever
+#                                else goes wrong is an error.
 #   lay_out_sources ROOT         the tree of make dist, in its folder /maph
 #   fetch_packages ROOT WORDS    lays up packages (WORDS of sh), so that their installation needs no
 #                                mirror; 0 where the mirror has gone, which counts as a skip
+#   mirror_gone SAID             whether that is what apt-get said
 #   in_root ROOT SCRIPT ?-network no?
 #                                what a script for sh said there, as root; it fails where the
 #                                script does.  Its processes, mounts and names are its own and end
@@ -41,8 +43,10 @@ proc debian_mirror {} {
 
 proc clean_root {release {name {}}} {
   if {$name eq {}} {set name $release}
-  if {[catch {made_once debian-$release.tar {make_archive $release $made}} archive]} {
-    lacks "Debian $release" 0 $archive
+  try {
+    set archive [made_once debian-$release.tar {make_archive $release $made}]
+  } trap LACKS reason {
+    lacks "Debian $release" 0 $reason
     return {}
   }
   set root $::dir/$name
@@ -58,6 +62,18 @@ proc write_text {file text} {
   puts $f $text
   close $f
 }
+# What a failed debootstrap says that is the machine's, or its network's: the reason for a skip.
+proc machine_lacks {said} {
+  foreach {pattern reason} {
+    {^E: (?:Failed getting release |Couldn't download )} {no mirror}
+    {^E: Cannot install into target .* mounted with noexec or nodev} {no place for devices}
+    {^E: Unable to execute target architecture} {no root can be entered}
+    {^(?:mknod|mount|chroot|unshare): .*(?:Operation not permitted|Permission denied)}
+      {debootstrap may not do its work here}
+  } {
+    if {[regexp -line $pattern $said]} {return $reason}
+  }
+}
 # debootstrap fetches by wget, which by itself gives up at the first refusal and waits for a silent
 # mirror for hours.
 proc make_archive {release archive} {
@@ -68,8 +84,11 @@ retry_on_host_error = on\nretry_on_http_error = 429,500,502,503,504"
     exec env WGETRC=$::dir/wgetrc debootstrap --variant=minbase $release $made [debian_mirror] \
         >& $::dir/debootstrap.log
   }]} {
+    set said [exec cat $::dir/debootstrap.log {*}[glob -nocomplain $made/debootstrap/*.log]]
     file delete -force $made
-    error "no mirror"
+    set reason [machine_lacks $said]
+    if {$reason ne {}} {throw LACKS $reason}
+    error "debootstrap of $release failed:\n[join [lrange [split $said \n] end-20 end] \n]"
   }
   file delete {*}[glob -nocomplain $made/var/cache/apt/archives/*.deb]
   # A mirror that does not answer once is asked again.
@@ -88,11 +107,15 @@ proc fetch_packages {root words} {
   if {[catch {
     in_root $root "apt-get update 2>&1
       apt-get install -y --no-install-recommends --download-only $words 2>&1"
-  } said] && [regexp {Failed to fetch|Temporary failure|Could not connect} $said]} {
+  } said options]} {
+    if {![mirror_gone $said]} {return -options $options $said}
     lacks [file tail $root] 0 "its mirror has gone"
     return 0
   }
   return 1
+}
+proc mirror_gone {said} {
+  regexp {Failed to fetch|Temporary failure|Could not (?:connect|resolve)} $said
 }
 
 # The root is made a mount and takes the place of this machine's, of which nothing is seen then.  A
