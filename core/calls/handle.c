@@ -318,10 +318,10 @@ static int was_replaced(const store *store) {
 }
 
 /* A session on the store, in which a transaction of some `bytes` has the room that is kept for
-** deletes: unless a compaction is given that for longer than the handle is patient.  SESSION_GONE
-*/
-static int begin_session(maph *m, store *store, uint64_t bytes) {
-  int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
+** deletes: unless a compaction is given that for longer than the handle is patient.  Answers, and
+** keeps in *before, what session_begin_write does. */
+static int begin_session(maph *m, store *store, uint64_t bytes, sentence *before) {
+  int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts, before);
   lock_patience patience;
   if (likely(rc != MAPH_OK || !reserve_lent(store, bytes))) return rc;
   patience = lock_patience_of(m->options.busy_timeout_ms, &m->interrupts);
@@ -329,29 +329,30 @@ static int begin_session(maph *m, store *store, uint64_t bytes) {
     session_end(store);
     if (lock_interrupted(&patience)) return interrupt_say(store->path);
     os_sleep_us(LENT_POLL_US);
-    rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
+    rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts, before);
   }
   return rc;
 }
 
 static int begin(maph *m, int durability, uint64_t bytes, txn *txn) {
   uint64_t deadline = 0;
-  store *store = NULL, *before;
+  store *store = NULL, *left;
+  sentence before;
   int rc, tries;
   if (durability < MAPH_SYNC_DEFAULT || durability > MAPH_SYNC_FULL)
     return fail(MAPH_MISUSE, "durability %d: use one of MAPH_SYNC_*", durability);
   for (tries = 0;; tries++) {
-    before = store;
+    left = store;
     rc = handle_writer(m, &store);
     if (rc != MAPH_OK) return rc;
-    rc = begin_session(m, store, bytes);
+    rc = begin_session(m, store, bytes, &before);
     if (rc == MAPH_OK) break;
     /* else the store was replaced after we looked, perhaps several times in a row */
     if (rc != SESSION_GONE && (rc != MAPH_CANTOPEN || !was_replaced(store))) return rc;
+    if (rc == MAPH_CANTOPEN) error_put_back(&before);
     if (deadline == 0) deadline = os_clock_ns() + (uint64_t)m->options.busy_timeout_ms * 1000000u;
     /* the same again: a mount of the file alone leads to none but the one that was replaced */
-    if (tries >= 3 && (store == before || os_clock_ns() >= deadline))
-      return session_say_gone(store);
+    if (tries >= 3 && (store == left || os_clock_ns() >= deadline)) return session_say_gone(store);
   }
   if (!store->given && version_shown(store, store->last.version) >= VERSION_MAX) {
     session_end(store);
@@ -430,7 +431,8 @@ int maph_guarded(maph *m) {
 /* The store is being replaced, or that began and was not ended.  Wait for whoever does it: then the
 ** store has its name still, or SESSION_GONE. */
 static int wait_for_switch(maph *m, store *store) {
-  int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts);
+  sentence before;
+  int rc = session_begin_write(store, m->options.busy_timeout_ms, &m->interrupts, &before);
   if (rc == MAPH_OK) session_end(store);
   return rc;
 }

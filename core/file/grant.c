@@ -13,6 +13,7 @@
 ** between the decision and the stores.  While the disk has plenty of room this is skipped: one look
 ** each hundredth of a second costs nothing, and no disk fills that much faster.  A disk that cannot
 ** be read any more, because its file system was shut down, counts as full: then the error is found.
+** So does a btrfs with quotas, which do not tell how near they are.
 **
 ** A file may also be closed to stores as a whole while it is open: made immutable (chattr +i), or
 ** on a file system that became read-only.  That is looked at when a session begins, each hundredth
@@ -34,8 +35,9 @@ int grant_scarce(store *store) {
   uint64_t now = os_clock_coarse_ms();
   if (now - atomic_load_explicit(&store->room_looked_ms, memory_order_relaxed) >= GRANT_LOOK_MS) {
     uint64_t plenty = store->file.file_system == OS_COPY_ON_WRITE ? PLENTY_DELAYED : PLENTY;
-    atomic_store_explicit(&store->scarce, os_free_room(&store->file) < plenty,
-                          memory_order_relaxed);
+    int scarce = os_free_room(&store->file) < plenty
+                 || (store->file.file_system == OS_COPY_ON_WRITE && os_hides_quota(&store->file));
+    atomic_store_explicit(&store->scarce, scarce, memory_order_relaxed);
     atomic_store_explicit(&store->room_looked_ms, now, memory_order_relaxed);
   }
   return atomic_load_explicit(&store->scarce, memory_order_relaxed);

@@ -13,7 +13,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -115,9 +117,11 @@ static int page_refused(const os_file *file, const char *path, uint64_t from, ui
     return fail(MAPH_IOERR, "%s: offset %llu: cannot read: %s: check the disk", path,
                 (unsigned long long)from, strerror(errno));
   if (why) return fail(MAPH_IOERR, "%s: %s", path, why);
-  return fail(MAPH_FULL,
-              "%s: the disk has no room to write bytes %llu to %llu: make room and try again", path,
-              (unsigned long long)from, (unsigned long long)to);
+  return fail(
+      MAPH_FULL,
+      "%s: the disk, or a quota on it, has no room to write bytes %llu to %llu: make room and "
+      "try again",
+      path, (unsigned long long)from, (unsigned long long)to);
 }
 
 int os_populate(const os_file *file, const char *path, uint8_t *base, uint64_t from, uint64_t to) {
@@ -179,4 +183,26 @@ uint64_t os_free_room(const os_file *file) {
   if (fstatvfs(file->fd, &disk) != 0 || disk.f_blocks == 0) return limit;
   room = (uint64_t)disk.f_bavail * disk.f_frsize;
   return room < limit ? room : limit;
+}
+
+/* What btrfs answers about itself: of linux/btrfs.h, which not every C library comes with. */
+typedef struct btrfs_facts {
+  uint64_t highest_device, devices;
+  uint8_t id[16];
+  uint8_t more[992];
+} btrfs_facts;
+#define BTRFS_FACTS _IOR(0x94, 31, btrfs_facts)
+_Static_assert(sizeof(btrfs_facts) == 1024, "the kernel has the size in the call's number");
+
+int os_hides_quota(const os_file *file) {
+  char folder[80] = "/sys/fs/btrfs/";
+  size_t i, n = strlen(folder);
+  btrfs_facts facts;
+  if (ioctl(file->fd, BTRFS_FACTS, &facts) != 0) return 0;
+  for (i = 0; i < sizeof facts.id; i++)
+    n += (size_t)sprintf(folder + n, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+                         facts.id[i]);
+  if (access(folder, F_OK) != 0) return 1; /* no /sys here */
+  strcpy(folder + n, "/qgroups");
+  return access(folder, F_OK) == 0;
 }

@@ -132,12 +132,13 @@ void lock_leave(store *store) {
 
 /* The header names the lock file, so that a writer with a new file of that name does not write
 ** beside one that holds the old, nor one that has a file of that name in another folder. */
-static int check_lock_file(store *store) {
+static int check_lock_file(store *store, const lock_patience *patience) {
   header *header = header_of(store->write_base);
   uint64_t device = atomic_load(&header->lock_device), inode = atomic_load(&header->lock_inode);
   if (device == store->lock.device && inode == store->lock.inode) return MAPH_OK;
   if ((device | inode) == 0 || (!store->vouched && !trust_living(store)))
     return MAPH_OK; /* trust.c */
+  if (patience->before) error_keep(patience->before);
   return fail(MAPH_CANTOPEN,
               "%s.lock: this is not the lock file that the store's living writers use: it was "
               "removed or replaced, or the store's file alone is mounted here: stop those writers, "
@@ -226,7 +227,7 @@ static int take_byte(store *store, const lock_patience *patience) {
   }
   if (store->streak++ == 0) store->streak_began = now;
   /* first: another file would say that every writer is dead */
-  got = check_lock_file(store);
+  got = check_lock_file(store, patience);
   if (got == MAPH_OK) got = revoke_bias(store, patience);
   if (got != MAPH_OK) os_unlock(&store->lock, LOCK_WRITER);
   return got;

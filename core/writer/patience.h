@@ -5,6 +5,7 @@
 #ifndef MAPH_PATIENCE_H
 #define MAPH_PATIENCE_H
 
+#include "os/error.h"
 #include "os/interrupt.h"
 #include "os/os.h"
 #include "os/progress.h"
@@ -14,11 +15,12 @@ typedef struct lock_patience {
   int timeout_ms;             /* the time given, for messages; 0: do not wait */
   const interrupt_count *own; /* of the handle that waits; NULL: of none */
   unsigned seen;              /* interrupt_seen, when it began */
+  sentence *before;           /* NULL, or: what was said before, kept where CANTOPEN is said */
 } lock_patience;
 
 static inline lock_patience lock_patience_of(int timeout_ms, const interrupt_count *own) {
   return (lock_patience){ os_clock_ns() + (uint64_t)timeout_ms * 1000000u, timeout_ms, own,
-                          interrupt_seen(own) };
+                          interrupt_seen(own), NULL };
 }
 
 /* Asked before each wait, never where nothing is waited for, and without a mutex that the listener

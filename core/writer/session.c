@@ -259,14 +259,13 @@ static int still_named(store *store) {
 /* The store may have been moved away, closed to writing, or left in the middle of something since
 ** this process last had the lock. */
 static int between_writers(store *store, const lock_patience *patience) {
-  sentence before;
   int rc;
-  error_keep(&before);
+  error_keep(patience->before);
   rc = still_named(store);
   if (rc == MAPH_OK && get(&live(store)->state) & STATE_POISONED) rc = header_say_poisoned(store);
   if (rc == MAPH_OK) rc = look_again(store, patience);
-  if (rc == SESSION_GONE) error_put_back(&before);
-  return error_done(rc, &before, store->path);
+  if (rc == SESSION_GONE) error_put_back(patience->before);
+  return error_done(rc, patience->before, store->path);
 }
 
 /* May the store be as this process left it?  found: by lock_take.  relaxed: who moves or deletes
@@ -289,14 +288,17 @@ static void let_lock_go(store *store) {
 }
 
 int session_begin(store *store, int timeout_ms) {
-  int rc = session_begin_write(store, timeout_ms, NULL);
+  sentence before;
+  int rc = session_begin_write(store, timeout_ms, NULL, &before);
   return rc == SESSION_GONE ? session_say_gone(store) : rc;
 }
 
-int session_begin_write(store *store, int timeout_ms, const interrupt_count *own) {
+int session_begin_write(store *store, int timeout_ms, const interrupt_count *own,
+                        sentence *before) {
   lock_patience patience = lock_patience_of(timeout_ms, own);
   int rc = lock_take_turn(store, &patience), found;
   uint64_t now;
+  patience.before = before;
   if (rc != MAPH_OK) return rc;
   store->spares = SPARES_NOTHING;
   let_lock_go(store);
@@ -307,6 +309,7 @@ int session_begin_write(store *store, int timeout_ms, const interrupt_count *own
     rc = between_writers(store, &patience);
     if (rc != MAPH_OK) lock_release(store);
   } else if (rc == MAPH_OK && unlikely(now - store->reached_ms > LOOK_MS)) {
+    error_keep(before);
     rc = session_reached(store); /* of a lock that was waited for it was asked just now */
     if (rc != MAPH_OK) lock_release(store);
   }

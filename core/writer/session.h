@@ -5,6 +5,7 @@
 #define MAPH_SESSION_H
 
 #include "file/store.h"
+#include "os/error.h"
 #include "os/interrupt.h"
 #include "writer/txn.h"
 
@@ -32,9 +33,10 @@ int session_still_reached(const txn *txn);
 int session_begin(store *store, int timeout_ms);
 /* The same of a single write, through the handle of that count: os/interrupt.h.  SESSION_GONE, of
 ** which nothing was said yet: the store says that it was replaced or deleted.  Whoever follows it
-** to the file that has the name succeeds. */
+** to the file that has the name succeeds.  *before: what was said before, where the answer is
+** CANTOPEN; else not set. */
 enum { SESSION_GONE = -1 };
-int session_begin_write(store *store, int timeout_ms, const interrupt_count *own);
+int session_begin_write(store *store, int timeout_ms, const interrupt_count *own, sentence *before);
 int session_say_gone(const store *store); /* CANTOPEN */
 /* For who removes the store: the same, but what is in it may be damaged, or closed to writing, and
 ** is left as it is. */

@@ -20,6 +20,7 @@ int Maphload_Init(Tcl_Interp *interp);
 int Maphpages_Init(Tcl_Interp *interp);
 int Maphports_Init(Tcl_Interp *interp);
 int Maphkeys_Init(Tcl_Interp *interp);
+int Maphdevice_Init(Tcl_Interp *interp);
 
 static int app_init(Tcl_Interp *interp) {
   if (Tcl_Init(interp) != TCL_OK) return TCL_ERROR;
@@ -28,7 +29,7 @@ static int app_init(Tcl_Interp *interp) {
   if (Maphcollide_Init(interp) != TCL_OK || Maphmisuse_Init(interp) != TCL_OK) return TCL_ERROR;
   if (Maphwaits_Init(interp) != TCL_OK || Maphload_Init(interp) != TCL_OK) return TCL_ERROR;
   if (Maphpages_Init(interp) != TCL_OK || Maphports_Init(interp) != TCL_OK) return TCL_ERROR;
-  if (Maphkeys_Init(interp) != TCL_OK) return TCL_ERROR;
+  if (Maphkeys_Init(interp) != TCL_OK || Maphdevice_Init(interp) != TCL_OK) return TCL_ERROR;
   return Maphoutgrow_Init(interp);
 }
 
