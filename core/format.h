@@ -114,7 +114,8 @@
 **       30    1  prev, high
 **       31    1  padding     further 8-byte units of zeros at the record's end, so that frozen
 **                            records can be of one size; else 0
-**       32    8  expiry      only if flagged: milliseconds since 1970
+**       32    8  expiry      only if flagged: milliseconds since 1970.  From then on no reader
+**                            shows the entry; its record is live until another supersedes it
 **        +    8  attributes size  only if flagged
 **        +    n  key, value, attributes; then zeros to a multiple of 8; then the padding
 **   link: offset of the record that superseded this one, or 0.  A put is live at snapshot S when
@@ -169,10 +170,11 @@
 **   segment follows.  Slots whose top `depth` bits are not the segment's own were left behind by a
 **   split: dead for lookups, free for reuse.
 **
-** 4. THE PERFECT HASH, in a store that was optimized, covers keys of the base transaction, the
-**    frozen ones: their n records lie end to end in the order of its numbers.  It is written before
-**    the file has its name and never changes, but for the moved bits of section 11.  Its extent's
-**    payload (integers of 8 bytes, but the first two of 4):
+** 4. THE PERFECT HASH, in a store that was made optimized, covers keys of the log's first
+**    transaction, the frozen ones: their n records lie end to end in the order of its numbers.
+**    That is the base transaction, but in generation 1.  The hash is written before the file has
+**    its name and never changes, but for the moved bits of section 11.  Its extent's payload
+**    (integers of 8 bytes, but the first two of 4):
 **
 **   OFFSET SIZE
 **        0    8  algorithm (1 pilot, 2 cmph), placement (1 direct, 2 groups)
@@ -188,7 +190,8 @@
 **        With h the key's hash and high(x, y) the upper half of the 128-bit product: q =
 **        pilot[high(h, b)], s = high((h ^ q * 0x9E3779B97F4A7C15) * c, m); the number is s where s
 **        < n, else remap[s - n].
-**   cmph: libcmph's packed BDZ over the 8 bytes of h.
+**   cmph: libcmph's packed BDZ over the 8 bytes of h: cmph_pack() wrote the data, and with that
+**        cmph_search_packed() gives the number.
 **   A fingerprint is the low byte of h: where the number's is another, no frozen key has this hash.
 **   A group line, 64 bytes for 16 numbers: offset of the first record, 16 distances from it in
 **   8-byte units (2 bytes each), 16 fingerprints, 8 zeros.
@@ -328,17 +331,18 @@
 **    offset past the frozen ones.  The digest folds what bytes 8..15 of the long form would be:
 **    checksum, kind 1, flags, key size.
 **
-**    Direct: number i begins at the address first + i * stride.  Groups: the distances of a line
-**    are in units of the header's 1, 2, 4 or 8 bytes from the line's first, and each record
-**    begins a whole number of units behind the first of all.  The stride of section 4 is the
-**    stride, or the unit.
+**    Direct: number i begins at the address first + i * stride.  Groups: the offset in a line is
+**    the address of its first record, the distances are in units of the header's 1, 2, 4 or 8
+**    bytes from there, and each record begins a whole number of units behind the first of all.
+**    The stride of section 4 is the stride, or the unit.
 **
 **    The table is always there.  The MOVED BITS follow it, at a multiple of 64: bit i % 64 of word
-**    i / 64 is 1 where number i was superseded.  They end the payload, with a whole word, and the
-**    payload's checksum does not sum them.  The bit is set before the slot that leads to the first
-**    successor is, and so before `committed`.  Where it is 0 the record is its key's version at
-**    every snapshot.  Where it is 1 the index leads to the newest version; prevs lead back from
-**    there, to this place in the end.  Where no slot does, the record stands.
+**    i / 64 is 1 where number i was superseded, and 0 where there is no number i.  They end the
+**    payload, with a whole word, and the payload's checksum does not sum them.  The bit is set
+**    before the slot that leads to the first successor is, and so before `committed`.  Where it is
+**    0 the record is its key's version at every snapshot.  Where it is 1 the index leads to the
+**    newest version; prevs lead back from there, to this place in the end.  Where no slot does, the
+**    record stands.
 */
 #ifndef MAPH_FORMAT_H
 #define MAPH_FORMAT_H
