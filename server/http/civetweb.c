@@ -386,9 +386,9 @@ static void on_connection_close(const struct mg_connection *mg) {
   }
   if (!connection->refused && info->request_uri && info->local_uri_raw == NULL)
     serve(connection, info, true);
-  served = waits = NULL;
   if (mg_get_user_connection_data(mg) == connection && !client_has_ended(connection))
     see_off(connection);
+  served = waits = NULL; /* also where it could not be given back */
   if (mg_get_user_connection_data(mg) == connection) connection_end(connection, false);
   wire_begin();
 }

@@ -52,7 +52,7 @@ typedef struct connection {
   bool counted;                 /* its next request, by the rate limit */
   uint64_t left_us, left_bytes; /* LEAVING: since when, and what has come since */
   /* A loop's: */
-  int poller;    /* that it was watched by last */
+  int poller;    /* that watches it, or did last; set with connections_mutex */
   buffer unsent; /* of answers; those before `sent` were */
   size_t sent;
   bool leaves, ended; /* once `unsent` is sent; the client has ended its side */

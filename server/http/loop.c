@@ -235,8 +235,7 @@ static bool ask_for_events(const connection *connection, int operation) {
   return epoll_ctl(connection->poller, operation, connection->socket, &e) == 0;
 }
 
-static void watch(loop *loop, connection *connection, int operation) {
-  connection->poller = loop->poller;
+static void watch(connection *connection, int operation) {
   if (!ask_for_events(connection, operation)) connection_end(connection, true);
 }
 
@@ -305,7 +304,7 @@ static void hear(loop *loop, connection *connection) {
     if (loop->from == loop->end && !more) return;
   }
   /* The others' turn: it is told again that there is more. */
-  if (keep_rest(loop, connection)) watch(loop, connection, EPOLL_CTL_MOD);
+  if (keep_rest(loop, connection)) watch(connection, EPOLL_CTL_MOD);
 }
 
 static void *run(void *given) {
@@ -324,9 +323,14 @@ static void *run(void *given) {
 }
 
 /* --------------------------------------------------------------------------- start and stop */
+/* It is KEPT already, so the arrivals' thread may look at it meanwhile.  What that tells it before
+** it is watched is found at the first event, which comes at once: it can be written to. */
 void loop_take(connection *connection) {
   unsigned i = atomic_fetch_add(&next_loop, 1) % loop_count;
-  watch(&loops[i], connection, EPOLL_CTL_ADD);
+  pthread_mutex_lock(&connections_mutex);
+  connection->poller = loops[i].poller;
+  pthread_mutex_unlock(&connections_mutex);
+  watch(connection, EPOLL_CTL_ADD);
 }
 
 static bool start(loop *loop) {
