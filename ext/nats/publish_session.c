@@ -1,7 +1,7 @@
 /*
 ** publish_session.c - one connection to a server, and what is published through it (publish.h).
 **
-**     connect, ask where to go on (publish_place.h): in the feed, or by a comparison; send, and take
+**     connect, ask where to go on (publish_place.h), in the feed or by a comparison; send, and take
 **     acknowledgements
 **
 ** Whatever is not as it should be ends the session, and the next one begins with that message.
