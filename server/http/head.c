@@ -123,7 +123,7 @@ static char *read_line(char *at, request *request) {
   *end = 0;
   request->version = end + 6;
   end[9] = 0;
-  mark = strchr(request->path, '?');
+  mark = strchr(at + method_size + 1, '?');
   request->query_text = NULL;
   if (mark) {
     *mark = 0;

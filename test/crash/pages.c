@@ -131,13 +131,13 @@ static int new_side(void) {
 }
 
 static int side_of_base(const uint8_t *base) {
-  uint64_t seed = header_of(base)->hash_seed;
+  uint64_t hash_seed = header_of(base)->hash_seed;
   int i;
-  if (seed == 0) return new_side();
-  for (i = 0; i < SIDES && p->sides[i].seed != seed; i++) {}
+  if (hash_seed == 0) return new_side();
+  for (i = 0; i < SIDES && p->sides[i].seed != hash_seed; i++) {}
   if (i < SIDES) return i;
   i = new_side();
-  p->sides[i].seed = seed;
+  p->sides[i].seed = hash_seed;
   return i;
 }
 

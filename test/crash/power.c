@@ -462,7 +462,7 @@ static void a_lost_successor_stays_lost(void) {
   uint8_t *first, *second;
   size_t first_size, second_size;
   uint64_t old, lost;
-  maph_cursor *cursor;
+  maph_cursor *cursor = NULL;
   maph_entry entry;
   maph_txn *txn;
   maph *m;

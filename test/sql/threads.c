@@ -61,8 +61,8 @@ static void look(sqlite3 *db) {
   static const char *const sums[] = {
     "SELECT sum(value) FROM t WHERE key GLOB 'account*'",
     "SELECT sum(a.value+b.value)/2 FROM t a JOIN t b ON b.key=a.key WHERE a.key GLOB 'account*'",
-    "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM c WHERE i<19) SELECT sum(value) "
-    "FROM t WHERE key IN (SELECT 'account'||i FROM c)",
+    ("WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM c WHERE i<19) SELECT sum(value) "
+     "FROM t WHERE key IN (SELECT 'account'||i FROM c)"),
   };
   for (size_t i = 0; i < sizeof sums / sizeof *sums; i++) {
     sqlite3_int64 sum = number(db, sums[i]);
