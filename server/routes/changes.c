@@ -60,6 +60,7 @@ typedef struct feed {
   uint8_t uuid[16];    /* of the store: one of the same name made later is another */
   bool deleted;        /* it was, while this followed it */
   bool another;        /* has the name now */
+  bool unopened;       /* what has the name was not opened: why is this thread's last sentence */
   uint64_t told;       /* the version that the client can come back with */
   uint64_t written_us;
   follower follower;
@@ -249,6 +250,7 @@ static int reopen(feed *feed) {
   store *store =
       store_acquire(store_of(request)->name, strlen(store_of(request)->name), false, &rc);
   feed->deleted = rc == MAPH_NOTFOUND;
+  feed->unopened = store == NULL;
   if (store == NULL) return rc;
   maph_changes_close(feed->changes);
   feed->changes = NULL;
@@ -321,18 +323,26 @@ static uint64_t until_heartbeat(const feed *feed) {
 
 /* CANTOPEN: the file that was followed has its name no more, which another may have by now; or one
 ** that was made of it cannot be opened, as where the server may have no more files open.  What has
-** the name tells; where that cannot be told, whoever follows is to come again. */
-static void look_at_name(feed *feed, int rc) {
+** the name tells: no store, another one, or a file that is none, or is damaged, which is what each
+** other request is told too.  Where that cannot be told, whoever follows is to come again. */
+static int look_at_name(feed *feed, int rc) {
   const char *name = store_of(feed->request)->name;
   maph_stats stats;
   store *now;
   int found;
-  if (rc != MAPH_CANTOPEN) return;
+  if (rc != MAPH_CANTOPEN) return rc;
   now = store_acquire(name, strlen(name), false, &found);
-  feed->deleted = found == MAPH_NOTFOUND;
+  feed->deleted = found == MAPH_NOTFOUND || store_occupant(name, strlen(name)) != NULL;
+  feed->unopened = now == NULL && (found == MAPH_FORMAT || found == MAPH_CORRUPT);
   feed->another = now && maph_stat(now->m, &stats) == MAPH_OK
                   && memcmp(stats.uuid, feed->uuid, sizeof feed->uuid) != 0;
   store_release(now);
+  return feed->unopened ? found : rc;
+}
+
+/* Whose sentence says why. */
+static maph *told_by(const feed *feed) {
+  return feed->unopened ? NULL : store_of(feed->request)->m;
 }
 
 static void watch(feed *feed) {
@@ -349,7 +359,7 @@ static void watch(feed *feed) {
     else if ((rc = reopen(feed)) != MAPH_OK)
       break;
   }
-  look_at_name(feed, rc);
+  rc = look_at_name(feed, rc);
   if ((!feed->deleted && (rc == MAPH_OK || rc == MAPH_NOTFOUND)) || feed->request->reply.broken)
     return;
   if (feed->deleted && folder_trouble(false))
@@ -360,7 +370,7 @@ static void watch(feed *feed) {
     end_with(feed, 410, maph_code(MAPH_COMPACTED), another_sentence);
   else
     end_with(feed, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
-             store_errmsg(rc, store_of(feed->request)->m));
+             store_errmsg(rc, told_by(feed)));
 }
 
 /* ------------------------------------------------------------------------------------ long poll */
@@ -411,7 +421,7 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
     if (change.last && (n >= limit || ++seen >= SCAN_MAX)) break;
     rc = maph_changes_next(feed->changes, 0, &change);
   }
-  look_at_name(feed, rc);
+  rc = look_at_name(feed, rc);
   if ((rc != MAPH_OK && rc != MAPH_NOTFOUND) || feed->deleted) {
     if (streaming)
       request->reply.broken = true;
@@ -419,6 +429,8 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
       reply_no_store(request, deleted_sentence);
     else if (feed->another)
       reply_problem(request, 410, maph_code(MAPH_COMPACTED), "%s", another_sentence);
+    else if (feed->unopened)
+      reply_maph(request, rc, NULL);
     else
       reply_store(request, rc);
     return;
