@@ -34,9 +34,10 @@
 **       48    8  generation: 1 at creation, one more in each rewritten file
 **       56    8  hash seed, random: keys come from the network
 **       64    8  creation time, nanoseconds since 1970
-**       72    8  base version: the log begins with an epoch, and a transaction, of this version,
-**                which hold what the generation before held then; changes since it can be read
-**                here.  0 in generation 1
+**       72    8  base version: the log begins with an epoch of this version.  In a rewritten file a
+**                transaction of this version follows, or several: they hold what the generation
+**                before held then, and changes since can be read here.  In generation 1: what all
+**                versions are above, mostly 0
 **       80   24  perfect hash: {offset of its extent's payload, its size, algorithm}; zeros: none
 **      104    8  shift of versions, where required bit 2 says so; else 0.  Users are shown each
 **                version of the file with this added.  It is set when the file takes the name of
@@ -114,8 +115,9 @@
 **       30    1  prev, high
 **       31    1  padding     further 8-byte units of zeros at the record's end, so that frozen
 **                            records can be of one size; else 0
-**       32    8  expiry      only if flagged: milliseconds since 1970.  From then on no reader
-**                            shows the entry; its record is live until another supersedes it
+**       32    8  expiry      only if flagged: milliseconds since 1970.  No snapshot taken
+**                            then or later shows the entry; its record is live until another
+**                            supersedes it
 **        +    8  attributes size  only if flagged
 **        +    n  key, value, attributes; then zeros to a multiple of 8; then the padding
 **   link: offset of the record that superseded this one, or 0.  A put is live at snapshot S when
@@ -141,9 +143,9 @@
 **                            d ^= its bytes 8..15; d starts at 0
 **   An end record is the decision: with it in place and chained, the transaction is committed.
 **   Where a damaged file was rewritten, versions skip those of the transactions that were lost.
-**   The base transaction of a rewritten file is the one of the header's base version.  Its records
-**   keep the versions that they were put at, below or at that, and have no prev; each is whole by
-**   itself.  Its end record may be missing when it has none.
+**   The base transactions of a rewritten file, mostly one, are those of the header's base version.
+**   Their records keep the versions that they were put at, below or at that, and have no prev; each
+**   is whole by itself.  There is none, and no end record, where the file began empty.
 **
 ** PAD (space given up) and EXTENT (space for an index piece):
 **       16    8  size of the whole record, 32 at least

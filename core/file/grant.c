@@ -13,7 +13,7 @@
 ** between the decision and the stores.  While the disk has plenty of room this is skipped: one look
 ** each hundredth of a second costs nothing, and no disk fills that much faster.  A disk that cannot
 ** be read any more, because its file system was shut down, counts as full: then the error is found.
-** So does a btrfs with quotas, which do not tell how near they are.
+** On a btrfs with quotas, which do not tell how near they are, it is never skipped.
 **
 ** A file may also be closed to stores as a whole while it is open: made immutable (chattr +i), or
 ** on a file system that became read-only.  That is looked at when a session begins, each hundredth
@@ -29,15 +29,17 @@
 #define PLENTY (UINT64_C(1) << 30)
 #define PLENTY_DELAYED (UINT64_C(8) << 30) /* where free room is told late, as on btrfs */
 
-/* relaxed: both words are a guess of some milliseconds ago, of this process alone.  Threads that
+/* relaxed: the words are a guess of some milliseconds ago, of this process alone.  Threads that
 ** look at once ask the system once more; an old answer is one that they might have had before. */
 int grant_scarce(store *store) {
   uint64_t now = os_clock_coarse_ms();
   if (now - atomic_load_explicit(&store->room_looked_ms, memory_order_relaxed) >= GRANT_LOOK_MS) {
     uint64_t plenty = store->file.file_system == OS_COPY_ON_WRITE ? PLENTY_DELAYED : PLENTY;
-    int scarce = os_free_room(&store->file) < plenty
-                 || (store->file.file_system == OS_COPY_ON_WRITE && os_hides_quota(&store->file));
-    atomic_store_explicit(&store->scarce, scarce, memory_order_relaxed);
+    atomic_store_explicit(&store->scarce, os_free_room(&store->file) < plenty,
+                          memory_order_relaxed);
+    if (store->file.file_system == OS_COPY_ON_WRITE)
+      atomic_store_explicit(&store->hides_quota, os_hides_quota(&store->file),
+                            memory_order_relaxed);
     atomic_store_explicit(&store->room_looked_ms, now, memory_order_relaxed);
   }
   return atomic_load_explicit(&store->scarce, memory_order_relaxed);

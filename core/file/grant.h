@@ -10,7 +10,7 @@ enum { GRANT_LOOK_MS = 10 };
 
 /* No holes below `to`: before the first store of a session.  FULL IOERR */
 int grant_file(store *store, uint64_t to);
-int grant_scarce(store *store); /* where a store may need room: is the disk nearly full? */
+int grant_scarce(store *store); /* is the disk nearly full? */
 int grant_now(store *store, uint64_t from, uint64_t to);
 
 /* Is what this process sees of the file, or stores to it, no longer the file's?  (os/guard.c)
@@ -29,11 +29,13 @@ static inline int grant_allowed(store *store, uint64_t now) {
   return grant_look(store, now);
 }
 
-/* May stores into old pages fail at all here, and is the disk nearly full? */
+/* May stores into old pages fail at all here, and is the disk nearly full, or may a quota be?
+** relaxed: as in grant_scarce, which looked just now. */
 static inline int grant_needed(store *store) {
   int kind = store->file.file_system;
   return unlikely(kind != OS_LOCAL && kind != OS_MEMORY && !store->in_memory)
-         && grant_scarce(store);
+         && (grant_scarce(store)
+             || atomic_load_explicit(&store->hides_quota, memory_order_relaxed));
 }
 
 /* Stores into these bytes, made at once, cannot fail.  FULL IOERR */

@@ -79,7 +79,7 @@ typedef struct store {
   int advice, huge_pages;
   _Atomic int unbiased; /* its lock is to be the byte, not the bias */
   /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
-  _Atomic int scarce;
+  _Atomic int scarce, hides_quota;
   _Atomic uint64_t room_looked_ms;
   _Atomic uint64_t allowed_ms; /* when the file was last seen to take stores */
   int bulk;         /* so much will be written that throughput counts, not the longest wait */

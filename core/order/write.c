@@ -550,17 +550,17 @@ static __attribute__((noinline)) int follow(store *store, int said) {
   sentence before;
   int rc;
   error_keep(&before);
-  rc = make_runs(store);
+  rc = grant_header(store) == MAPH_OK ? make_runs(store) : MAPH_OK;
   if (!said) error_put_back(&before);
   return error_done(rc, &before, store->path);
 }
 
-/* May a run be due? */
+/* May a run be due?  It takes room of its own, which a nearly full disk keeps for transactions. */
 static inline int may_be_due(store *store) {
   const order_writer *writer = store->order_writer.p;
   assert(store_has_turn(store) && store_has_lock(store));
   if (likely(writer != NULL && !is_due(store, writer))) return 0;
-  return order_is_kept(store) && !grant_needed(store);
+  return order_is_kept(store) && !(grant_needed(store) && grant_scarce(store));
 }
 
 int order_keep_up(store *store) { return may_be_due(store) ? follow(store, 1) : MAPH_OK; }

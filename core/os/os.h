@@ -113,7 +113,8 @@ int os_fill_holes(const os_file *file, const char *path, uint64_t to);
 /* of its disk, or below the limit on the file's size, in bytes; 0 if that cannot be read;
 ** UINT64_MAX: it does not tell */
 uint64_t os_free_room(const os_file *file);
-/* May a quota leave less than that, and statvfs not tell?  On btrfs, if quotas are on (qgroups). */
+/* May a quota leave less than that, and statvfs not tell?  On btrfs, if quotas are on (qgroups), or
+** if /sys, which says so, is not there. */
 int os_hides_quota(const os_file *file);
 
 /* -- mapping.c */

@@ -197,7 +197,7 @@ _Static_assert(sizeof(btrfs_facts) == 1024, "the kernel has the size in the call
 int os_hides_quota(const os_file *file) {
   char folder[80] = "/sys/fs/btrfs/";
   size_t i, n = strlen(folder);
-  btrfs_facts facts;
+  btrfs_facts facts = { 0 };
   if (ioctl(file->fd, BTRFS_FACTS, &facts) != 0) return 0;
   for (i = 0; i < sizeof facts.id; i++)
     n += (size_t)sprintf(folder + n, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",

@@ -15,7 +15,7 @@ typedef struct lock_patience {
   int timeout_ms;             /* the time given, for messages; 0: do not wait */
   const interrupt_count *own; /* of the handle that waits; NULL: of none */
   unsigned seen;              /* interrupt_seen, when it began */
-  sentence *before;           /* NULL, or: what was said before, kept where CANTOPEN is said */
+  sentence *before;           /* NULL, or: what was said before, kept before CANTOPEN is said */
 } lock_patience;
 
 static inline lock_patience lock_patience_of(int timeout_ms, const interrupt_count *own) {

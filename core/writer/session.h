@@ -34,7 +34,7 @@ int session_begin(store *store, int timeout_ms);
 /* The same of a single write, through the handle of that count: os/interrupt.h.  SESSION_GONE, of
 ** which nothing was said yet: the store says that it was replaced or deleted.  Whoever follows it
 ** to the file that has the name succeeds.  *before: what was said before, where the answer is
-** CANTOPEN; else not set. */
+** CANTOPEN; else it may not be set. */
 enum { SESSION_GONE = -1 };
 int session_begin_write(store *store, int timeout_ms, const interrupt_count *own, sentence *before);
 int session_say_gone(const store *store); /* CANTOPEN */

@@ -191,6 +191,8 @@ static publishing compare(session *session) {
 static publishing begin_feed(session *session) {
   int rc = open_feed(session, session->from.version);
   if (rc == MAPH_COMPACTED) {
+    maph_changes_close(session->feed); /* which opened, where `ahead` came too late */
+    session->feed = NULL;
     session->from.skip = 0;
     return compare(session);
   }

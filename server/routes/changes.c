@@ -60,7 +60,6 @@ typedef struct feed {
   uint8_t uuid[16];    /* of the store: one of the same name made later is another */
   bool deleted;        /* it was, while this followed it */
   bool another;        /* has the name now */
-  bool unopened;       /* what has the name was not opened: why is this thread's last sentence */
   uint64_t told;       /* the version that the client can come back with */
   uint64_t written_us;
   follower follower;
@@ -250,7 +249,6 @@ static int reopen(feed *feed) {
   store *store =
       store_acquire(store_of(request)->name, strlen(store_of(request)->name), false, &rc);
   feed->deleted = rc == MAPH_NOTFOUND;
-  feed->unopened = store == NULL;
   if (store == NULL) return rc;
   maph_changes_close(feed->changes);
   feed->changes = NULL;
@@ -333,16 +331,10 @@ static int look_at_name(feed *feed, int rc) {
   if (rc != MAPH_CANTOPEN) return rc;
   now = store_acquire(name, strlen(name), false, &found);
   feed->deleted = found == MAPH_NOTFOUND || store_occupant(name, strlen(name)) != NULL;
-  feed->unopened = now == NULL && (found == MAPH_FORMAT || found == MAPH_CORRUPT);
   feed->another = now && maph_stat(now->m, &stats) == MAPH_OK
                   && memcmp(stats.uuid, feed->uuid, sizeof feed->uuid) != 0;
   store_release(now);
-  return feed->unopened ? found : rc;
-}
-
-/* Whose sentence says why. */
-static maph *told_by(const feed *feed) {
-  return feed->unopened ? NULL : store_of(feed->request)->m;
+  return found == MAPH_FORMAT || found == MAPH_CORRUPT ? found : rc;
 }
 
 static void watch(feed *feed) {
@@ -370,7 +362,7 @@ static void watch(feed *feed) {
     end_with(feed, 410, maph_code(MAPH_COMPACTED), another_sentence);
   else
     end_with(feed, maph_status(store_core_code(rc)), maph_code(store_core_code(rc)),
-             store_errmsg(rc, told_by(feed)));
+             store_errmsg(rc, store_of(feed->request)->m));
 }
 
 /* ------------------------------------------------------------------------------------ long poll */
@@ -429,8 +421,6 @@ static void poll_once(feed *feed, uint64_t wait_ms, uint64_t limit) {
       reply_no_store(request, deleted_sentence);
     else if (feed->another)
       reply_problem(request, 410, maph_code(MAPH_COMPACTED), "%s", another_sentence);
-    else if (feed->unopened)
-      reply_maph(request, rc, NULL);
     else
       reply_store(request, rc);
     return;

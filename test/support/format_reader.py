@@ -7,9 +7,12 @@
 #                                    no change was noticed, a place each
 #   format_reader.py --hash          whether there is an XXH3 to read with
 #
-# All that the text says of a file is looked at: a contradiction ends it with a sentence and status
-# 1.  A perfect hash of algorithm 2 is libcmph's, and libcmph computes it; where there is none, its
-# numbers are not looked up, but the records, the table and the moved bits are read all the same.
+# What the text says of the content is looked at: header, records and their chain, totals, index,
+# frozen records, the order.  A contradiction ends it with a sentence and status 1.  Not looked at
+# is what tells writers of each other (the words from `watched` on), and what a segment or directory
+# was at its birth.  A perfect hash of algorithm 2 is libcmph's, and libcmph computes it; where
+# there is none, its numbers are not looked up, but the records, the table and the moved bits are
+# read all the same.
 import bisect
 import ctypes
 import os
@@ -50,6 +53,10 @@ except OSError:
 
 class Wrong(Exception):
     pass
+
+
+# What a file that contradicts the text makes of its readers.
+CONTRADICTIONS = (Wrong, LookupError, ValueError, struct.error, MemoryError, OverflowError)
 
 
 def need(true, *what):
@@ -232,6 +239,7 @@ class Store:
         padding = self.number(at + 31, 1)
         need(key_size >= 1, "a key of no bytes at", at)
         need(r.kind == PUT or value_size == 0, "a delete with a value at", at)
+        need(not r.flags & (128 if r.kind == PUT else ~(8 | 32 | 64)), "flags of the record at", at)
         p = at + 32
         r.expiry, attributes_size = None, 0
         if r.flags & 8 and r.kind == PUT:
@@ -362,12 +370,13 @@ class Store:
                         need(its == (version // (1 << 32) + 1) << 32, "version of the epoch at", at)
                 else:
                     need(n == 0 or self.word(at + 32) == start, "start at", at)
-                    if back == 4096 and self.base_version:
-                        need(its == self.base_version, "version of the base transaction")
+                    if its == self.base_version and self.generation > 1:
+                        need(version == its, "version of the base transaction at", at)
                         for r in self.since(start):
                             need(r.version <= its and not r.prev, "the record at", r.place)
                     else:
-                        need(its > version if self.given else its == version + 1, "version at", at)
+                        skips = self.given or self.generation > 1
+                        need(its > version if skips else its == version + 1, "version at", at)
                         for r in self.since(start):
                             need(version < r.version <= its if self.given else r.version == its,
                                  "version of the record at", r.place)
@@ -493,12 +502,11 @@ class Store:
                 if slot:
                     self.word(payload + 8 * i)
                     place = (slot & ((1 << 40) - 1)) * 8
-                    need(place in self.records or place >= self.committed, "a slot to", place)
+                    need(place in self.records, "a slot to", place)
                     self.slots_used += 1
-                    if place in self.records:
-                        h = xxh3(self.records[place].key, self.hash_seed)
-                        need(h >> 41 == slot >> 41, "hash bits of a slot")
-                        need((slot >> 40 & 1) == (i // 8 != h & 255), "displaced")
+                    h = xxh3(self.records[place].key, self.hash_seed)
+                    need(h >> 41 == slot >> 41, "hash bits of a slot")
+                    need((slot >> 40 & 1) == (i // 8 != h & 255), "displaced")
 
     def segment(self, payload):
         while payload and payload not in self.segments:
@@ -563,7 +571,8 @@ class Store:
             need(self.word(p) == xxh3(self.bytes(p + 8, 56 + 8 * n), self.salt ^ p),
                  "checksum of the run list")
             need(to <= self.committed, "the run list is of more than is committed")
-            need(life <= (self.life if self.given else self.version >> 32), "life of the run list")
+            if (self.life if self.given else self.version >> 32) > life:
+                return
             self.sorted_to = to
             self.types(to, types)
             bound = 4096
@@ -740,6 +749,9 @@ def lines_of(store):
     for key in keys:
         r = live[key]
         need(r.flags & 7 < 6, "type of the record at", r.place)
+        need(TYPES[r.flags & 7] != "null" or not r.value, "a null with a value at", r.place)
+        if TYPES[r.flags & 7] in ("integer", "real"):
+            float(r.value)
         yield " ".join(("entry", key.hex(), TYPES[r.flags & 7], KEY_TYPES[r.flags >> 5 & 3],
                         str(r.version + store.shift), str(r.expiry or 0),
                         media_type(r).hex() or "-", r.value.hex() or "-"))
@@ -758,7 +770,7 @@ def flips(image, n):
         try:
             if list(lines_of(Store(bytes(changed)))) == expected:
                 unnoticed.append(at)
-        except (Wrong, LookupError, ValueError, struct.error, MemoryError, OverflowError):
+        except CONTRADICTIONS:
             pass
     return unnoticed
 
@@ -776,8 +788,8 @@ def main(args):
     try:
         for line in lines_of(Store(image)):
             print(line)
-    except Wrong as wrong:
-        print("format_reader:", wrong, file=sys.stderr)
+    except CONTRADICTIONS as wrong:
+        print("format_reader: %s: %s" % (args[0], wrong), file=sys.stderr)
         sys.exit(1)
 
 
