@@ -78,7 +78,7 @@ typedef struct store {
   pthread_mutex_t mapping_mutex; /* guards base to outgrown, and file.size */
   int advice, huge_pages;
   _Atomic int unbiased; /* its lock is to be the byte, not the bias */
-  /* grant.c: the disk is nearly full where a store may need room; when that was looked at */
+  /* grant.c: the disk is nearly full; a quota may be, untold; when that was looked at */
   _Atomic int scarce, hides_quota;
   _Atomic uint64_t room_looked_ms;
   _Atomic uint64_t allowed_ms; /* when the file was last seen to take stores */

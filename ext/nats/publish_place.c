@@ -101,7 +101,7 @@ static bool is_whole(const place_question *question, const tail_message *tail, s
 }
 
 /* What is behind the last message that was acknowledged.  *whole: the bucket has it as it was sent;
-** mark and subject are the last's. */
+** mark is the last's, zeros where that is gone; subject is of the last one that is there. */
 static publishing look_at_tail(const place_question *question, mark *mark,
                                char subject[PLACE_SUBJECT], bool *whole) {
   uint64_t known = is_same_bucket(question) ? question->publisher->notes.record.position : 0,
