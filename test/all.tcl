@@ -39,7 +39,7 @@ proc chosen {name} {
 # The files are UTF-8, whatever the machine is set to.
 set env(LC_ALL) C.UTF-8
 
-# It ends what hangs: the clean roots of house_debian take minutes on a fast machine alone, those of
+# It ends what hangs: the clean root of house_trixie takes minutes on a fast machine alone, those of
 # the whole check half an hour, and several times that on a slow one that does much else.
 set limit [expr {$suite eq "full" ? 7200 : 2400}]
 set env(MAPH_TEST_SUITE) $suite
@@ -53,13 +53,14 @@ file attributes $place -permissions 0755
 # Where a file lays what costs much to make and others need as well.
 set env(MAPH_TEST_SHARED) $place
 
-# The long ones first, so that no process waits for the last of them.
+# The long ones first, so that no process waits for the last of them: before all a whole release.
+set longest {^house_(bookworm|trixie)$}
 set long {_(fault|crash|power|fuzz|thread|slow)$|^(house|web)_}
 set waiting {}
 foreach file [lsort [glob -nocomplain $here/*.test]] {
   set name [file rootname [file tail $file]]
   if {[chosen $name]} {
-    lappend waiting [list [expr {[regexp $long $name]+($name eq "house_debian")}] $name $file]
+    lappend waiting [list [expr {[regexp $long $name]+[regexp $longest $name]}] $name $file]
   }
 }
 set waiting [lmap item [lsort -index 0 -integer -decreasing $waiting] {lrange $item 1 end}]

@@ -52,7 +52,7 @@ bool ask_was_denied(connection *connection, const char *subject) {
   char begins[128];
   const char *said = NULL;
   natsConnection_GetLastError(connection->nats, &said);
-  snprintf(begins, sizeof begins, "\"%s", subject);
+  snprintf(begins, sizeof begins, "\"%.*s", (int)sizeof begins - 2, subject);
   return said && strcasestr(said, "permissions violation") && strstr(said, begins);
 }
 

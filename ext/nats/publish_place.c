@@ -130,7 +130,7 @@ publishing place_find(const place_question *question, place *to) {
   publisher *publisher = question->publisher;
   maph_stats stats;
   mark mark = { .store = 0 };
-  bool whole, refused = publisher->refused;
+  bool whole = false, refused = publisher->refused;
   publishing end;
   memset(to, 0, sizeof *to);
   publisher->refused = false;

@@ -27,6 +27,8 @@ static Tcl_Obj *null_calls(void) {
   maph_change change;
   maph_load *load = NULL;
   maph *m = NULL;
+  /* Not known to a compiler that sees what becomes of it: gcc warns of a look that is not made. */
+  maph *volatile none = NULL;
 #define CALL(name, call) Tcl_DictObjPut(NULL, dict, Tcl_NewStringObj(name, -1), Tcl_NewIntObj(call))
   CALL("open path", maph_open(NULL, MAPH_RDONLY, NULL, &m));
   CALL("open handle", maph_open("x", MAPH_RDONLY, NULL, NULL));
@@ -80,7 +82,7 @@ static Tcl_Obj *null_calls(void) {
   CALL("txn_snapshot", maph_txn_snapshot(NULL, &snapshot));
   CALL("txn_prepare", maph_txn_prepare(NULL));
   if (maph_pending(NULL)) printf("pending\n");
-  if (maph_order_runs(NULL)) printf("order_runs\n");
+  if (maph_order_runs(none)) printf("order_runs\n");
   CALL("txn_unprepare", maph_txn_unprepare(NULL));
   CALL("txn_commit", maph_txn_commit(NULL));
   CALL("txn_abort", maph_txn_abort(NULL));

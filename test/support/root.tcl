@@ -17,10 +17,6 @@
 #                                network; without it, itself alone.
 #   root_command ROOT SCRIPT ?-network no? ?-volume {FOLDER PATH rw|ro}?
 #                                the command that does so; FOLDER of this machine is seen at PATH
-#   whole_check RELEASE          tests that tool/check passes in a clean root
-#   quick_files PATTERN...       names of the suite's files that have no suffix
-#   verdict_of OUTPUT LEAST      of the suite's output: "passed" when that many tests or more have,
-#                                and none failed, else what it says of the failures
 #
 # A root is kept as an archive, so that the files of one run of the suite make each release once.
 
@@ -144,42 +140,3 @@ fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 1))'
   } $root $script $option(-network) {*}$option(-volume)
 }
 proc in_root {root script args} {exec {*}[root_command $root $script {*}$args] 2>@1}
-
-# tool/check of a release in a root of its own: all is installed, then the suite runs without a
-# network, so that only what its packages hold can help it.
-proc whole_check {release} {
-  set root [clean_root $release]
-  if {$root eq {}} return
-  lay_out_sources $root
-  set packages {$packages_build $packages_test $packages_wanted $packages_ci}
-  if {![fetch_packages $root "\$(. /maph/tool/packages.sh; echo $packages)"]} return
-  in_root $root {
-    cd /maph
-    . tool/packages.sh
-    sh tool/install-packages 'run the tests' $packages_build $packages_test $packages_wanted \
-      $packages_ci -- $packages_proxies
-  }
-  in_root $root {cd /maph && CI=yes sh tool/check >/check.log 2>&1 || true} -network no
-  set said [exec cat $root/check.log]
-  do_test $release-check [list verdict_of $said 1000] passed
-  # A skip that a package could help fails the check: these the machine is the reason for.
-  puts "  [join [regexp -all -inline -line {^- .*$} $said] "\n  "]"
-}
-
-proc quick_files {args} {
-  set names {}
-  foreach pattern $args {
-    foreach file [lsort [glob -tails -directory $::top/test $pattern.test]] {
-      if {![regexp {_(fault|crash|power|fuzz|thread|slow)\.test$} $file]} {
-        lappend names [file rootname $file]
-      }
-    }
-  }
-  return $names
-}
-proc verdict_of {output least} {
-  if {[regexp -line {^(\d+) passed, 0 failed} $output -> passed] && $passed>=$least} {
-    return passed
-  }
-  regexp -all -inline -line {^(?:!.*|    (?:expected|got):.*|\S+ +.*failed.*|\d+ passed.*)$} $output
-}
