@@ -47,12 +47,12 @@ static uint64_t spared(store *store, int spares) {
 static int say_spared(const store *store) {
   if (store->spares == SPARES_DELETES)
     return fail(MAPH_FULL,
-                "%s: the disk is full, and what the file has left is kept for deletes: delete "
-                "keys and compact the store, or make room",
+                "%s: the disk, or a quota on it, is full, and what the file has left is kept for "
+                "deletes: delete keys and compact the store, or make room",
                 store->path);
   return fail(MAPH_FULL,
-              "%s: the disk is full, and the room that was kept for deletes is used: compact the "
-              "store, or make room",
+              "%s: the disk, or a quota on it, is full, and the room that was kept for deletes is "
+              "used: compact the store, or make room",
               store->path);
 }
 

@@ -87,12 +87,11 @@ void ready_show(request *request) {
     return;
   }
   if (!option.read_only && room_is_full()) {
-    reply_problem(request, 503, "full", "%s",
-                  room_for_deletes()
-                      ? "the disk is full: reads go on, and so do deletes; delete keys and compact "
-                        "their stores, delete a store, or make room"
-                      : "the disk is full: reads go on; deletes of keys may find no room either; "
-                        "delete a store, or make room");
+    reply_problem(request, 503, "full", "the disk, or a quota on it, is full: reads go on%s",
+                  room_for_deletes() ? ", and so do deletes; delete keys and compact their stores, "
+                                       "delete a store, or make room"
+                                     : "; deletes of keys may find no room either; delete a "
+                                       "store, or make room");
     return;
   }
   reply_start(request, 200);

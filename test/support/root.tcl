@@ -64,7 +64,7 @@ proc machine_lacks {said} {
     {^E: (?:Failed getting release |Couldn't download )} {no mirror}
     {^E: Cannot install into target .* mounted with noexec or nodev} {no place for devices}
     {^E: Unable to execute target architecture} {no root can be entered}
-    {^(?:mknod|mount|chroot|unshare): .*(?:Operation not permitted|Permission denied)}
+    {^(?:mknod|mount|chroot|unshare): .*(?:Operation not permitted|[Pp]ermission denied)}
       {debootstrap may not do its work here}
   } {
     if {[regexp -line $pattern $said]} {return $reason}

@@ -8,7 +8,9 @@ _maph_replica_options() {
   "$1" --help 2>/dev/null | awk -v command="$2" '
     /All commands take/ { part = "*" }
     /^[a-z]+:$/ { part = substr($0, 1, length($0) - 1) }
-    /^  --/ && (part == "*" || part == command) { print $1, (substr($2, 1, 1) ~ /[A-Za-z]/ ? $2 : "") }'
+    /^  --/ && (part == "*" || part == command) {
+      print $1, (substr($2, 1, 1) ~ /[A-Za-z]/ ? $2 : "")
+    }'
 }
 
 _maph_replica() {

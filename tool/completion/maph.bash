@@ -1,20 +1,25 @@
 # bash completion for maph                                                    -*- shell-script -*-
 #
-# Commands, options and the words an option takes are read from the help of the program that is being completed, so that they are
-# always its own.  Keys are offered where a key stands, as far as a quarter of a second of scanning finds them.
+# Commands, options and the words an option takes are read from the help of the program that is
+# being completed, so that they are always its own.  Keys are offered where a key stands, as far as
+# a quarter of a second of scanning finds them.
 
 # The lines of COMMAND's help that begin an option, as "--name words".
 _maph_options() {
-  "$1" "$2" --help 2>/dev/null | sed -n 's/^ *\(-., \)\{0,1\}\(--[a-z-]*\) \{0,1\}\([^ ]*\).*/\2 \3/p'
+  "$1" "$2" --help 2>/dev/null |
+    sed -n 's/^ *\(-., \)\{0,1\}\(--[a-z-]*\) \{0,1\}\([^ ]*\).*/\2 \3/p'
 }
 
 # The options of COMMAND that take a value, long and short.
 _maph_valued() {
-  "$1" "$2" --help 2>/dev/null | sed -n 's/^ *\(-.\), \(--[a-z-]*\) [^ ].*/\1 \2/p; s/^ *\(--[a-z-]*\) [^ ].*/\1/p' | tr '\n' ' '
+  "$1" "$2" --help 2>/dev/null |
+    sed -n 's/^ *\(-.\), \(--[a-z-]*\) [^ ].*/\1 \2/p; s/^ *\(--[a-z-]*\) [^ ].*/\1/p' |
+    tr '\n' ' '
 }
 
 _maph() {
-  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} program=${COMP_WORDS[0]} command=${COMP_WORDS[1]} words valued operand=0 i store
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+  local program=${COMP_WORDS[0]} command=${COMP_WORDS[1]} words valued operand=0 i store
   local IFS=$' \t\n'
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ] || { [ "$COMP_CWORD" -eq 2 ] && [ "$command" = help ]; }; then
@@ -46,8 +51,10 @@ _maph() {
   case $command in
     get|set|increment|del|mget)
       if [ $operand -ge 1 ] && [ -f "$store" ]; then
-        # Keys with blanks or escapes would need quoting that depends on what is typed already: they are left out.
-        words=$(timeout 0.25 "$program" scan --limit 200 --prefix "$cur" -- "$store" 2>/dev/null | grep -v '[^A-Za-z0-9_.,:/@%+=-]')
+        # Keys with blanks or escapes would need quoting that depends on what is typed already: they
+        # are left out.
+        words=$(timeout 0.25 "$program" scan --limit 200 --prefix "$cur" -- "$store" 2>/dev/null |
+          grep -v '[^A-Za-z0-9_.,:/@%+=-]')
         COMPREPLY=($(compgen -W "$words" -- "$cur"))
         type __ltrimcolon_completions >/dev/null 2>&1 && __ltrimcolon_completions "$cur"
         return
