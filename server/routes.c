@@ -70,13 +70,25 @@ static size_t size_of_key(const char *path, const char *after) {
 
 static size_t size_of_segment(const char *path) { return (size_t)(strchrnul(path, '/') - path); }
 
-/* Compare the path with a pattern; the decoded NAME, ID or KEY become its segments. */
-static enum match match(request *request, const char *pattern) {
+static const char of_store[] = "stores/NAME", before_name[] = "/stores/";
+enum { OF_STORE = sizeof of_store - 1, BEFORE_NAME = sizeof before_name - 1 };
+
+/* Compare the path with a pattern; the decoded NAME, ID or KEY become its segments.  Both are of a
+** store where `after` is given: the name has no % and ends there. */
+static enum match match(request *request, const char *pattern, const char *after) {
   const char *path = request->path;
   handling *handling = handling_of(request);
   char *out = request->decoded;
   handling->segment_count = 0;
   if (*pattern == 0 && *path == '/') path++;
+  if (after) {
+    size_t n = (size_t)(after - path) - BEFORE_NAME;
+    memcpy(out, path + BEFORE_NAME, n);
+    handling->segments[handling->segment_count++] = maph_bytes(out, n);
+    out += n;
+    path = after;
+    pattern += OF_STORE + (pattern[OF_STORE] == '/');
+  }
   while (*pattern) {
     size_t want = size_of_segment(pattern), have, n;
     if (*path++ != '/') return NO;
@@ -96,14 +108,12 @@ static enum match match(request *request, const char *pattern) {
   return *path == 0 ? YES : NO;
 }
 
-static const char of_store[] = "stores/NAME";
-enum { OF_STORE = sizeof of_store - 1 };
-
 static bool is_of_store(const route *to) { return memcmp(to->pattern, of_store, OF_STORE) == 0; }
 
 /* What follows /stores/NAME; NULL: the path is of no store. */
 static const char *after_store(const char *path) {
-  return strncmp(path, "/stores/", 8) == 0 ? path + 8 + size_of_segment(path + 8) : NULL;
+  if (strncmp(path, before_name, BEFORE_NAME) != 0) return NULL;
+  return path + BEFORE_NAME + size_of_segment(path + BEFORE_NAME);
 }
 
 /* Cheaper than match, and true where that is YES or MALFORMED: whether the path is of a store, as
@@ -240,7 +250,9 @@ static void dispatch(request *request) {
   bool escaped = after && memchr(request->path, '%', (size_t)(after - request->path)) != NULL;
   if (origin && guard_origin_allowed(origin)) request->reply.origin = origin;
   for (int i = 0; i < ROUTES; i++) {
-    enum match m = may_match(&routes[i], after, escaped) ? match(request, routes[i].pattern) : NO;
+    enum match m;
+    if (!may_match(&routes[i], after, escaped)) continue;
+    m = match(request, routes[i].pattern, escaped ? NULL : after);
     if (m == NO) continue;
     request->route = routes[i].name;
     request->route_number = i;

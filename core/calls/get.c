@@ -88,13 +88,14 @@ int maph_exists(maph *m, maph_slice key) {
   return maph_get(m, key, &value);
 }
 
-/* Whether the key's value has at most so many bytes.  TOOBIG NOTFOUND */
-static int fits(const store *store, const view *view, maph_slice key, uint64_t most) {
-  item it;
-  int rc = view_find(view, key, 0, 0, &it);
-  if (rc != MAPH_OK || it.value_size <= most) return rc;
+/* The key, if its value has at most so many bytes: a checksum reads no more of it.  TOOBIG NOTFOUND
+*/
+static int find_upto(const view *view, maph_slice key, uint64_t most, int verify, item *it) {
+  int rc = view_find(view, key, 0, 0, it);
+  if (rc != MAPH_OK) return rc;
+  if (it->value_size <= most) return verify ? item_verify(view, it) : MAPH_OK;
   return fail(MAPH_TOOBIG, "%s: the value has %llu bytes, and at most %llu were asked for",
-              store->path, (unsigned long long)it.value_size, (unsigned long long)most);
+              view->store->path, (unsigned long long)it->value_size, (unsigned long long)most);
 }
 
 int maph_get_entry_upto(maph *m, maph_slice key, uint64_t most, maph_entry *entry) {
@@ -107,8 +108,11 @@ int maph_get_entry_upto(maph *m, maph_slice key, uint64_t most, maph_entry *entr
   rc = handle_store_now(m, &store);
   if (rc == MAPH_OK) rc = handle_reader(m, &store);
   if (rc == MAPH_OK) rc = view_latest(store, &view);
-  if (rc == MAPH_OK && most < VALUE_MAX) rc = missing(store, fits(store, &view, key, most));
-  if (rc == MAPH_OK) rc = missing(store, view_find(&view, key, 0, m->options.verify, &it));
+  if (rc != MAPH_OK) return rc;
+  if (most < VALUE_MAX)
+    rc = missing(store, find_upto(&view, key, most, m->options.verify, &it));
+  else
+    rc = missing(store, view_find(&view, key, 0, m->options.verify, &it));
   if (rc == MAPH_OK) record_entry(store, &it, entry);
   return rc;
 }

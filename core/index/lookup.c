@@ -19,8 +19,7 @@ int item_expired(const item *it, uint64_t now) {
   return (it->flags & FLAG_EXPIRY) && record_expired(it->expires, now);
 }
 
-/* Is this record whole, and the newest of its key? */
-static int verify_newest(const view *view, const item *it) {
+int item_verify(const view *view, const item *it) {
   if (!is_short(view->store, it->offset) && !record_newest(view, it->offset))
     return fail_corrupt(view->store->path, it->offset,
                         "the index leads to a record that a later one superseded");
@@ -40,7 +39,7 @@ int view_find(const view *view, maph_slice key, uint64_t now, int verify, item *
   int rc = view_check_key(key);
   if (unlikely(rc != MAPH_OK)) return rc;
   rc = index_find(view, key, index_hash(view->store, key), it);
-  if (rc == MAPH_OK && verify) rc = verify_newest(view, it);
+  if (rc == MAPH_OK && verify) rc = item_verify(view, it);
   if (rc != MAPH_OK) return rc;
   return it->kind != KIND_PUT || item_expired(it, now) ? MAPH_NOTFOUND : MAPH_OK;
 }

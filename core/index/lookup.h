@@ -13,5 +13,7 @@ int view_check_key(maph_slice key);
 /* Is this record of the log the newest of its key at the snapshot?  *rc, MAPH_OK before: CORRUPT */
 int item_newest(const view *view, const item *it, int *rc);
 int item_expired(const item *it, uint64_t now);
+/* Is this record, which the index led to, whole, and the newest of its key?  CORRUPT */
+int item_verify(const view *view, const item *it);
 
 #endif

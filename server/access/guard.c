@@ -189,7 +189,7 @@ static bool guard_lines(request *request) {
 static bool guard_size(request *request) {
   size_t bytes = 0;
   for (int i = 0; i < request->header_count; i++)
-    bytes += strlen(request->headers[i].name) + strlen(request->headers[i].value) + 4;
+    bytes += request->headers[i].name_size + strlen(request->headers[i].value) + 4;
   if (request->truncated_headers || bytes > HEAD_BYTES_MAX) {
     request->reply.close = true;
     reply_problem(request, 431, "headers_too_large", "at most %d headers and %d bytes of them",

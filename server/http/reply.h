@@ -12,7 +12,9 @@ enum { STREAM_AT = 128 * 1024, LONG_VALUE = 96 * 1024 };
 /* reply_start, then headers (never with the client's bytes in them), then one of send, head_only or
 ** stream. */
 void reply_start(request *request, int status);
-static inline void reply_header(request *request, const char *name, const char *value) {
+/* In line: of most the name and the value are constants. */
+static inline __attribute__((always_inline)) void reply_header(request *request, const char *name,
+                                                               const char *value) {
   buffer_text(request->reply.head, name);
   buffer_append(request->reply.head, ": ", 2);
   buffer_text(request->reply.head, value);

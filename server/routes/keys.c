@@ -269,8 +269,7 @@ static void send_entry(request *request, const maph_entry *entry) {
   reply_send(request, type_of_entry(request), buffer->data, buffer->size);
 }
 
-static void send_raw(request *request, const maph_entry *entry) {
-  char type[MEDIA_TYPE_MAX + 1];
+static void send_raw(request *request, const maph_entry *entry, const char *type) {
   const char *data = entry->value.data, *if_range = request_header(request, "If-Range");
   uint64_t first = 0, last = 0;
   tag_list same;
@@ -291,7 +290,6 @@ static void send_raw(request *request, const maph_entry *entry) {
                   (unsigned long long)entry->value.size);
     return;
   }
-  value_content_type(entry, type);
   start_entry(request, range ? 206 : 200, entry, false);
   if (!request->reply.gzip) reply_header(request, "Accept-Ranges", "bytes");
   reply_header(request, "Content-Security-Policy", "sandbox; default-src 'none'");
@@ -306,21 +304,22 @@ static void send_raw(request *request, const maph_entry *entry) {
     reply_send(request, type, data, entry->value.size);
 }
 
-/* Is what is going to be answered compressed?  A part of a value never is. */
-static bool choose_coding(request *request, const maph_entry *e, bool entry) {
-  char type[MEDIA_TYPE_MAX + 1];
+/* Is what is going to be answered, of that type, compressed?  A part of a value never is. */
+static bool choose_coding(request *request, const maph_entry *e, bool entry, const char *type) {
   bool part = !entry && request->method == METHOD_GET && request_header(request, "Range") != NULL;
-  if (!entry) value_content_type(e, type);
-  return reply_compressed(request, entry ? type_of_entry(request) : type, e->value.size, part);
+  return reply_compressed(request, type, e->value.size, part);
 }
 
 static void answer_get(request *request, int rc, const maph_entry *e) {
   tag_list if_match, if_none_match;
+  char type[MEDIA_TYPE_MAX + 1];
   bool entry = false, compressed;
   int kind;
   if (rc == MAPH_OK && !wants_entry(request, e, &entry)) return;
   kind = entry ? ENTRY_TAGS : VALUE_TAGS;
-  compressed = rc == MAPH_OK && choose_coding(request, e, entry);
+  if (rc == MAPH_OK && !entry) value_content_type(e, type);
+  compressed =
+      rc == MAPH_OK && choose_coding(request, e, entry, entry ? type_of_entry(request) : type);
   if (compressed && request->quick) {
     request->declined = true; /* that takes time */
     return;
@@ -339,7 +338,7 @@ static void answer_get(request *request, int rc, const maph_entry *e) {
   } else if (entry)
     send_entry(request, e);
   else
-    send_raw(request, e);
+    send_raw(request, e, type);
 }
 
 void key_get(request *request) {
