@@ -211,6 +211,7 @@ int maph_txn_snapshot(maph_txn *txn, maph_snapshot **snapshot) {
   *snapshot = NULL;
   rc = check(txn, 0);
   if (rc == MAPH_OK) rc = decided_wait(txn->txn.store);
+  if (rc == MAPH_OK) rc = late_write(&txn->txn.late, txn->txn.store);
   if (rc != MAPH_OK) return rc;
   x = os_alloc(sizeof *x);
   if (x == NULL) return handle_failed(txn->handle, MAPH_NOMEM);

@@ -24,6 +24,23 @@ static int put_bytes(store *store, uint64_t offset, const void *data, uint64_t s
   return MAPH_OK;
 }
 
+void log_lay_out(store *store, uint64_t offset, const put_parts *put, uint8_t *p, uint64_t *size,
+                 uint64_t *bytes_8_to_15) {
+  uint64_t n = layout_put_size(put);
+  layout_put(p, put, n);
+  ((record *)(void *)p)->checksum = record_checksum(store->salt, offset, p, n);
+  *size = n;
+  *bytes_8_to_15 = load64(p + 8);
+}
+
+int log_write_bytes(store *store, uint64_t offset, const void *data, uint64_t size) {
+  assert(store_has_turn(store));
+  assert(offset >= store->space_end); /* commit.c (1) */
+  OS_TEST_STORE(store->write_base, offset, size);
+  if (grant_lost(store)) return grant_say_lost(store); /* nothing more may reach the file */
+  return os_write(&store->file, store->path, offset, data, size);
+}
+
 int log_write_put(store *store, uint64_t offset, const put_parts *put, uint64_t *size,
                   uint64_t *bytes_8_to_15) {
   uint64_t n = layout_put_size(put);

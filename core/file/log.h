@@ -10,6 +10,11 @@
 /* after reserve_room */
 int log_write_put(store *store, uint64_t offset, const put_parts *put, uint64_t *size,
                   uint64_t *bytes_8_to_15);
+/* The same into memory, of what log_write_bytes will write at that offset. */
+void log_lay_out(store *store, uint64_t offset, const put_parts *put, uint8_t *p, uint64_t *size,
+                 uint64_t *bytes_8_to_15);
+/* Records laid out so, by a call of the system: the pages need not be faulted in. */
+int log_write_bytes(store *store, uint64_t offset, const void *data, uint64_t size);
 int log_write_end(store *store, uint64_t offset, end_record *end); /* seals end's checksum */
 int log_write_pad(store *store, uint64_t from, uint64_t to);
 /* a region that no transaction owns becomes one pad */

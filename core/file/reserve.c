@@ -73,20 +73,31 @@ static int room_behind(store *store, uint64_t to, uint64_t most) {
   return rc == MAPH_FULL ? say_spared(store) : error_done(rc, &before, store->path);
 }
 
+/* acquire: another thread may have mapped the file anew for this size; write_base is read next */
+static int granted(store *store, uint64_t to, uint64_t *size) {
+  uint64_t most = store->spares ? spared(store, SPARES_DELETES) : 0;
+  int rc;
+  *size = atomic_load_explicit(&store->size, memory_order_acquire);
+  if (to + most <= *size) return MAPH_OK;
+  rc = room_behind(store, to, most);
+  *size = atomic_load_explicit(&store->size, memory_order_acquire);
+  return rc;
+}
+
+int reserve_space(store *store, uint64_t to) {
+  uint64_t size;
+  assert(store_has_turn(store));
+  return granted(store, to, &size);
+}
+
 int reserve_room(store *store, uint64_t to) {
-  uint64_t size, ahead, most;
+  uint64_t size, ahead;
   assert(store_has_turn(store));
   /* a large transaction trades waits for throughput */
   int rc, bulk = store->bulk || to - store->space_end > BULK;
   if (likely(to <= store->populated)) return MAPH_OK;
-  most = store->spares ? spared(store, SPARES_DELETES) : 0;
-  /* acquire: another thread may have mapped the file anew for this size; write_base is read next */
-  size = atomic_load_explicit(&store->size, memory_order_acquire);
-  if (to + most > size) {
-    rc = room_behind(store, to, most);
-    if (rc != MAPH_OK) return rc;
-    size = atomic_load_explicit(&store->size, memory_order_acquire);
-  }
+  rc = granted(store, to, &size);
+  if (rc != MAPH_OK) return rc;
   ahead = MIN(to
                   + MIN(MAX(size / 16, (uint64_t)AHEAD_LEAST),
                         (uint64_t)(bulk ? POPULATE_MOST_IN_BULK : POPULATE_MOST)),

@@ -12,6 +12,8 @@
 enum { SPARES_NOTHING, SPARES_COMPACTION, SPARES_DELETES, SPARES_MEANWHILE };
 /* granted, mapped, faulted in, and store->spares is left behind it.  FULL NOMEM IOERR */
 int reserve_room(store *store, uint64_t to);
+/* The same, not faulted in: for what is written by calls of the system. */
+int reserve_space(store *store, uint64_t to);
 /* give granted space that is not used back, but `spares` (SPARES_*) */
 void reserve_trim(store *store, int spares);
 /* Granted room that a compaction can be given, if deletes keep some meanwhile. */

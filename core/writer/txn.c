@@ -8,6 +8,9 @@
 ** nothing but the position: rolling back walks the records that are cut off and sets each key's
 ** entry to the version before.  Abort is forgetting.
 **
+** The last records of a large transaction may not be in the log yet (late.c): whatever reads them
+** there has them written first.
+**
 ** A transaction that copies another one (txn_copy) repeats what was done once, whatever the time is
 ** now: an entry that has expired since is there for it.
 **
@@ -47,6 +50,7 @@ void txn_start(txn *txn, store *store) {
 void txn_clear(txn *txn) {
   if (txn->changed.key != txn->few) os_free(txn->changed.key);
   os_free(txn->table);
+  os_free(txn->late.bytes);
   os_free(txn->savepoints);
 }
 
@@ -98,9 +102,10 @@ void txn_view(txn *txn, view *view) {
   view->snapshot = txn->position;
 }
 
-static int is_entry_of(const view *view, const pending *pending, uint64_t hash, maph_slice key,
-                       item *it) {
+static int is_entry_of(txn *txn, const view *view, const pending *pending, uint64_t hash,
+                       maph_slice key, item *it) {
   return pending->hash == hash && pending->newest != 0
+         && (likely(!late_has(&txn->late, pending->newest)) || late_show(&txn->late, txn->store))
          && record_item(view, pending->newest, view->snapshot, it) == MAPH_OK
          && it->key_size == key.size && memcmp(it->key, key.data, key.size) == 0;
 }
@@ -111,12 +116,12 @@ static pending *find_pending(txn *txn, const view *view, uint64_t hash, maph_sli
   size_t i;
   if (txn->table_room == 0) {
     for (i = 0; i < txn->changed.count; i++)
-      if (is_entry_of(view, &txn->changed.key[i], hash, key, it)) return &txn->changed.key[i];
+      if (is_entry_of(txn, view, &txn->changed.key[i], hash, key, it)) return &txn->changed.key[i];
     return NULL;
   }
   for (i = hash & (txn->table_room - 1); txn->table[i]; i = (i + 1) & (txn->table_room - 1)) {
     pending *pending = &txn->changed.key[(txn->table[i] & UINT32_MAX) - 1];
-    if (((txn->table[i] ^ hash) >> 32) == 0 && is_entry_of(view, pending, hash, key, it))
+    if (((txn->table[i] ^ hash) >> 32) == 0 && is_entry_of(txn, view, pending, hash, key, it))
       return pending;
   }
   return NULL;
@@ -201,6 +206,11 @@ static inline int find(txn *txn, uint64_t position, maph_slice key, uint64_t has
       if (rc != MAPH_OK) return rc;
     }
     return MAPH_OK;
+  }
+  if (unlikely(txn->late.failed)) {
+    rc = txn->late.failed;
+    txn->late.failed = MAPH_OK;
+    return rc;
   }
   if (decided_changes(txn->store, hash)) {
     rc = decided_wait(txn->store);
@@ -325,7 +335,7 @@ static void note_type(txn *txn, const item *old, const put_parts *put) {
 static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
                      const maph_condition *condition, int again) {
   store *store = txn->store;
-  uint64_t hash, size, w8;
+  uint64_t hash, size, w8, need = key.size + value.size + 1024;
   item old;
   pending *pending;
   put_parts put;
@@ -343,7 +353,8 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
     store->spares = SPARES_DELETES;
   else if (!again)
     store->spares = SPARES_COMPACTION;
-  if (rc == MAPH_OK) rc = reserve_room(store, txn->position + key.size + value.size + 1024);
+  if (rc == MAPH_OK && unlikely(txn->late.bytes != NULL || txn->position + need > store->populated))
+    rc = late_room(&txn->late, store, txn->position, need);
   if (rc != MAPH_OK) return rc;
   rc = find(txn, UINT64_MAX, key, hash, &pending, &old);
   if (rc != MAPH_OK && rc != MAPH_NOTFOUND) return rc;
@@ -356,7 +367,10 @@ static int write_one(txn *txn, int kind, maph_slice key, maph_slice value,
   if (rc != MAPH_OK) return rc;
   fill_put(&put, kind, key, value, condition, txn->version, again);
   put.prev = found ? old.offset : 0;
-  rc = log_write_put(store, txn->position, &put, &size, &w8);
+  if (unlikely(txn->late.bytes != NULL))
+    late_put(&txn->late, store, txn->position, &put, &size, &w8);
+  else
+    rc = log_write_put(store, txn->position, &put, &size, &w8);
   if (rc != MAPH_OK) return rc;
   count(txn, found ? &old : NULL, kind, size);
   txn->puts |= kind == KIND_PUT;
@@ -495,7 +509,8 @@ int txn_rollback_to(txn *txn, int n, uint64_t *kept) {
     whole.records = txn->before.records;
     whole.bytes = txn->before.bytes;
   }
-  rc = cut_pending(txn, savepoint->position);
+  rc = late_write(&txn->late, txn->store);
+  if (rc == MAPH_OK) rc = cut_pending(txn, savepoint->position);
   if (rc == MAPH_OK && savepoint->position < txn->floor)
     rc = log_cover(txn->store, savepoint->position, txn->floor);
   if (rc != MAPH_OK) return rc;

@@ -9,6 +9,7 @@
 #include "file/record.h"
 #include "file/store.h"
 #include "index/changed.h"
+#include "writer/late.h"
 
 typedef struct savepoint {
   int n;
@@ -35,6 +36,7 @@ typedef struct txn {
   /* upper half of the hash, 1 + place among the changed keys; NULL while they are few */
   uint64_t *table;
   size_t changed_room, table_room;
+  late late; /* its last records, if they are not in the log yet */
   savepoint *savepoints;
   size_t savepoint_count, savepoint_room;
   pending few[TXN_FEW];
