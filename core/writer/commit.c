@@ -74,7 +74,7 @@ int commit_reserve(txn *txn) {
     return MAPH_OK;
   }
   if (get(&live(store)->state) & STATE_POISONED) rc = header_say_poisoned(store);
-  if (rc == MAPH_OK) rc = late_finish(&txn->late, store);
+  if (rc == MAPH_OK) rc = late_finish(&txn->late, store, txn->position);
   large |= decided_has_more_than(store, GROUP_KEYS_MOST);
   if (rc == MAPH_OK && large) rc = decided_wait(store);
   if (rc == MAPH_OK && txn->changed.count > 1

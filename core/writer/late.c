@@ -13,7 +13,10 @@
 ** savepoint that is rolled back, the commit.  Abort forgets them.
 **
 ** A transaction that looks up what it has just put would have each record written by itself.  So
-** after the first such lookup nothing more is kept back.
+** after the first such lookup, and the put that may have made it, nothing more is kept back.
+**
+** Wherever records are kept back anew, at the begin, after a write, a snapshot or a savepoint that
+** was rolled back, room is granted for as many as can be, and it is asked again whether that pays.
 **
 ** On copy-on-write file systems records go through pwrite one by one (log.c), and where the disk is
 ** nearly full they take no more room than they need: there nothing is kept back.
@@ -50,10 +53,12 @@ static int begin(late *late, store *store, uint64_t position, uint64_t need) {
 
 int late_room(late *late, store *store, uint64_t position, uint64_t need) {
   int rc;
-  if (late->bytes && !late->never && late->size + need <= LATE_ROOM) return MAPH_OK;
+  /* begin has asked for LATE_ROOM from late->at on */
+  if (late->size > 0 && !late->never && need <= LATE_RECORD && late->size + need <= LATE_ROOM)
+    return MAPH_OK;
   rc = late_write(late, store);
   if (rc != MAPH_OK || begin(late, store, position, need)) return rc;
-  late_finish(late, store);
+  late_finish(late, store, position);
   return reserve_room(store, position + need);
 }
 
@@ -77,12 +82,12 @@ int late_write(late *late, store *store) {
 }
 
 /* What was written needs no page of the mapping; what is stored behind it does. */
-int late_finish(late *late, store *store) {
+int late_finish(late *late, store *store, uint64_t position) {
   int rc = late_write(late, store);
   if (rc != MAPH_OK || likely(late->bytes == NULL)) return rc;
   os_free(late->bytes);
   late->bytes = NULL;
-  store->populated = MAX(store->populated, late->at);
+  store->populated = MAX(store->populated, position);
   return MAPH_OK;
 }
 

@@ -25,7 +25,7 @@ void late_put(late *late, store *store, uint64_t position, const put_parts *put,
 /* What was kept back is in the log.  FULL NOMEM IOERR */
 int late_write(late *late, store *store);
 /* The same, and from now on records go there at once. */
-int late_finish(late *late, store *store);
+int late_finish(late *late, store *store, uint64_t position);
 /* Write it for a lookup; 0: it could not, and `failed` says why. */
 int late_show(late *late, store *store);
 
