@@ -66,13 +66,26 @@ foreach file [lsort [glob -nocomplain $here/*.test]] {
 set waiting [lmap item [lsort -index 0 -integer -decreasing $waiting] {lrange $item 1 end}]
 
 array set total {passed 0 failed 0 skipped 0 unexpected 0}
-set running 0
+set running {}
 set reports_of_failures {}
 
+# One browser at a time: several take so much memory from each other that pages do not come to rest.
+proc may_start {name} {
+  expr {![string match web_* $name] || [lsearch -glob $::running web_*]<0}
+}
+proc next_place {} {
+  set place 0
+  foreach item $::waiting {
+    if {[may_start [lindex $item 0]]} {return $place}
+    incr place
+  }
+  return -1
+}
+
 proc start_next {} {
-  while {$::running<$::jobs && [llength $::waiting]>0} {
-    set ::waiting [lassign $::waiting next]
-    lassign $next name file
+  while {[llength $::running]<$::jobs && [set place [next_place]]>=0} {
+    lassign [lindex $::waiting $place] name file
+    set ::waiting [lreplace $::waiting $place $place]
     file mkdir $::place/$name
     set channel [open \
         "|[list env TMPDIR=$::place/$name timeout --kill-after=5 $::limit [info nameofexecutable]\
@@ -80,9 +93,9 @@ proc start_next {} {
     fconfigure $channel -blocking 0 -translation binary
     set ::output($channel) {}
     fileevent $channel readable [list collect $channel $name [clock milliseconds]]
-    incr ::running
+    lappend ::running $name
   }
-  if {$::running==0} {set ::finished 1}
+  if {[llength $::running]==0} {set ::finished 1}
 }
 
 proc collect {channel name started} {
@@ -96,7 +109,7 @@ proc collect {channel name started} {
       [expr {[children_cpu]-$before}]
   unset ::output($channel)
   sweep $name
-  incr ::running -1
+  set ::running [lsearch -all -inline -not -exact $::running $name]
   start_next
 }
 
