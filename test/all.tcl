@@ -53,8 +53,9 @@ file attributes $place -permissions 0755
 # Where a file lays what costs much to make and others need as well.
 set env(MAPH_TEST_SHARED) $place
 
-# The long ones first, so that no process waits for the last of them: before all a whole release.
-set longest {^house_(bookworm|trixie)$}
+# The long ones first, so that no process waits for the last of them: before all a whole release,
+# and those that wait for each other.
+set longest {^house_(bookworm|trixie)$|^web_}
 set long {_(fault|crash|power|fuzz|thread|slow)$|^(house|web)_}
 set waiting {}
 foreach file [lsort [glob -nocomplain $here/*.test]] {
