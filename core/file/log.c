@@ -43,23 +43,19 @@ int log_write_bytes(store *store, uint64_t offset, const void *data, uint64_t si
 
 int log_write_put(store *store, uint64_t offset, const put_parts *put, uint64_t *size,
                   uint64_t *bytes_8_to_15) {
-  uint64_t n = layout_put_size(put);
   uint8_t *p = store->write_base + offset, *copy = NULL;
   int rc;
   assert(store_has_turn(store));
   assert(offset >= store->space_end); /* commit.c (1) */
   if (unlikely(store->file.file_system == OS_COPY_ON_WRITE)) {
-    p = copy = os_alloc(n);
+    p = copy = os_alloc(layout_put_size(put));
     if (copy == NULL) return MAPH_NOMEM;
   } else {
-    OS_TEST_STORE(store->write_base, offset, n);
+    OS_TEST_STORE(store->write_base, offset, layout_put_size(put));
   }
-  layout_put(p, put, n);
-  ((record *)(void *)p)->checksum = record_checksum(store->salt, offset, p, n);
-  *size = n;
-  *bytes_8_to_15 = load64(p + 8);
+  log_lay_out(store, offset, put, p, size, bytes_8_to_15);
   if (likely(copy == NULL)) return MAPH_OK;
-  rc = put_bytes(store, offset, copy, n);
+  rc = put_bytes(store, offset, copy, *size);
   os_free(copy);
   return rc;
 }

@@ -24,7 +24,7 @@ void late_put(late *late, store *store, uint64_t position, const put_parts *put,
               uint64_t *bytes_8_to_15);
 /* What was kept back is in the log.  FULL NOMEM IOERR */
 int late_write(late *late, store *store);
-/* The same, and from now on records go there at once. */
+/* The same, and nothing is kept back until late_room begins anew. */
 int late_finish(late *late, store *store, uint64_t position);
 /* Write it for a lookup; 0: it could not, and `failed` says why. */
 int late_show(late *late, store *store);
